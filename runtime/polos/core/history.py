@@ -1,0 +1,71 @@
+"""What an execution's partition says, as the replay needs it. Pure.
+
+Laws: L1 (a decided record is what every replay sees), L4 (found by key), L8 (recorded orders).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from polos.core import items
+from polos.core.conditions import Item
+
+
+@dataclass
+class History:
+    """The records, marks and orders of one execution, as last read plus what this turn has written itself."""
+
+    execution: Item
+    loaded: bool = True
+    records: dict[str, Item] = field(default_factory=dict[str, Item])
+    marks: dict[str, Item] = field(default_factory=dict[str, Item])
+    orders: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
+    attached: dict[str, Item] = field(default_factory=dict[str, Item])
+    newest_epoch: int = 0
+
+    @classmethod
+    def of(cls, partition: Iterable[Item], execution: Item) -> History:
+        """From all items of the partition; `execution` is used where the partition holds no execution item."""
+        history = cls(execution)
+        for item in partition:
+            history.add(item)
+        return history
+
+    def add(self, item: Item) -> None:
+        """Take in one item; a later version of the same item replaces it."""
+        sk = items.text(item, items.SK)
+        self.newest_epoch = max(self.newest_epoch, items.number(item, items.EPOCH) if sk != items.EXECUTION else 0)
+        match sk[:2]:
+            case "x":
+                self.execution = item
+            case "r#":
+                self.records[sk[2:]] = item
+            case "s#":
+                self.marks[sk[2:]] = item
+            case "o#":
+                branch = int(sk[2])
+                pairs = zip(items.numbers(item, items.TICKS), items.strings(item, items.KEYS), strict=True)
+                self.orders.update({(branch, tick): key for tick, key in pairs})
+            case "p#":
+                self.attached[sk] = item
+            case _:
+                pass
+
+    def decided(self, key: str) -> Item | None:
+        """The record of a step that has its outcome, or None."""
+        record = self.records.get(key)
+        return record if record is not None and record.get(items.STATE) == items.DECIDED else None
+
+    def kind(self, key: str) -> str | None:
+        """The kind under which a key was recorded; None: never seen."""
+        for where in (self.records, self.marks):
+            if key in where and items.KIND in where[key]:
+                return items.text(where[key], items.KIND)
+        return None
+
+    @property
+    def cancel_at(self) -> int | None:
+        """The tick at which a cancel was thrown into the body, if it was."""
+        value = self.execution.get(items.CANCEL_AT)
+        return value if isinstance(value, int) else None

@@ -1,0 +1,180 @@
+"""The items of the one table: their keys and attribute names. The only module that spells a storage name.
+
+An execution's partition (pk = execution id, which never contains '#'):
+
+    x                  the execution: status, lease, epoch, wake count, and what a start said
+    p#in, p#out        payload and result, where they are over 500 bytes
+    r#KEY              the record of a step: decided, armed (a wait with a due time) or between two attempts
+    s#KEY              a started-mark: child started, suspend shown, at_most_once body begun
+    b#KEY#INDEX        the outcome of one child of a batch
+    o#BRANCH#TICK      the order in which outcomes were observed, where several were open (branch 1: after a cancel)
+    f#KEY#SHARD        fan-in: the children of a batch that have ended
+
+    t#TOPIC            e#SEQUENCE#EVENT-ID  an event          w#EXECUTION#KEY  an execution that waits for one
+    q#QUEUE#KEY        slots  who holds a slot                w#PRIORITY#TIME#EXECUTION  who waits for one
+    c#WORKFLOW#KEY     schedule  the last tick of a schedule
+
+Every time is an integer of milliseconds since 1970 in UTC. Laws: L1, L12, L13 (who may write what is in engine/ledger).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, cast
+
+from polos.core.conditions import Item, Value
+
+PK: Final = "pk"
+SK: Final = "sk"
+EXECUTION: Final = "x"
+INPUT_ITEM: Final = "p#in"
+RESULT_ITEM: Final = "p#out"
+
+# the execution item
+STATUS: Final = "st"
+WORKFLOW: Final = "wf"
+CREATED: Final = "cr"
+STARTED: Final = "sa"
+ENDED: Final = "en"
+EPOCH: Final = "ep"
+LEASE_TOKEN: Final = "lt"
+LEASE_MESSAGE: Final = "lm"
+LEASE_UNTIL: Final = "lu"
+WAKE: Final = "wk"
+SPENT: Final = "sp"
+PROGRESS: Final = "pg"
+RAN: Final = "rn"
+CANCEL: Final = "cx"
+CANCEL_AT: Final = "ca"
+NOT_BEFORE: Final = "nb"
+DELAYED_DEATHS: Final = "dd"
+RETRIES: Final = "rc"
+GENERATION: Final = "gn"
+FINISHER: Final = "ft"
+WAITING_FOR: Final = "wt"
+WAITING_SK: Final = "wq"
+START: Final = "so"
+INPUT: Final = "in"
+RESULT: Final = "re"
+BUCKET: Final = "gb"
+BUCKET_SORT: Final = "gs"
+TTL: Final = "ttl"
+
+# records and marks
+STATE: Final = "st"
+KIND: Final = "k"
+VALUE: Final = "v"
+POINTER: Final = "vp"
+FAILURE: Final = "e"
+WRITER: Final = "w"
+DUE: Final = "du"
+ATTEMPTS: Final = "n"
+AT: Final = "at"
+BEGAN: Final = "bg"
+EVENT_ID: Final = "ev"
+TOPIC: Final = "tp"
+CHILD: Final = "ch"
+DATA: Final = "d"
+TICKS: Final = "tk"
+KEYS: Final = "ks"
+MEMBERS: Final = "ms"
+
+# events, waiters, slots, schedules
+EVENT_TYPE: Final = "ty"
+SEQUENCE: Final = "sq"
+LIMIT_COUNT: Final = "n"
+LAST_TICK: Final = "la"
+LAST_BEFORE: Final = "lb"
+LAST_EXECUTION: Final = "le"
+EXECUTION_ID: Final = "x"
+STEP_KEY: Final = "sk_"
+
+# values of STATE
+DECIDED: Final = "o"
+ARMED: Final = "a"
+RETRYING: Final = "r"
+
+INDEX: Final = "by_start"
+SHARDS: Final = 8
+
+
+class Key(NamedTuple):
+    """The full key of one item."""
+
+    pk: str
+    sk: str
+
+
+def execution(execution_id: str) -> Key:
+    return Key(execution_id, EXECUTION)
+
+
+def record(execution_id: str, step_key: str) -> Key:
+    return Key(execution_id, f"r#{step_key}")
+
+
+def mark(execution_id: str, step_key: str) -> Key:
+    return Key(execution_id, f"s#{step_key}")
+
+
+def batch_outcome(execution_id: str, step_key: str, index: int) -> Key:
+    return Key(execution_id, f"b#{step_key}#{index:06d}")
+
+
+def fan_in(execution_id: str, step_key: str, shard: str) -> Key:
+    return Key(execution_id, f"f#{step_key}#{shard}")
+
+
+def order(execution_id: str, branch: int, tick: int) -> Key:
+    return Key(execution_id, f"o#{branch}#{tick:06d}")
+
+
+def topic(name: str) -> str:
+    return f"t#{name}"
+
+
+def event_sk(sequence: int, event_id: str) -> str:
+    return f"e#{sequence:020d}#{event_id}"
+
+
+def waiter_sk(execution_id: str, step_key: str) -> str:
+    return f"w#{execution_id}#{step_key}"
+
+
+def queue(name: str, concurrency_key: str) -> str:
+    return f"q#{name}#{concurrency_key}"
+
+
+def schedule(workflow_id: str, key: str) -> Key:
+    return Key(f"c#{workflow_id}#{key}", "schedule")
+
+
+def text(item: Mapping[str, Value], name: str, default: str = "") -> str:
+    return cast("str", item.get(name, default))
+
+
+def number(item: Mapping[str, Value], name: str, default: int = 0) -> int:
+    return cast("int", item.get(name, default))
+
+
+def strings(item: Mapping[str, Value], name: str) -> list[str]:
+    return cast("list[str]", item.get(name, []))
+
+
+def numbers(item: Mapping[str, Value], name: str) -> list[int]:
+    return cast("list[int]", item.get(name, []))
+
+
+def document(item: Mapping[str, Value], name: str) -> dict[str, Any]:
+    """A JSON object kept as text in an attribute; {} if it is missing."""
+    raw = item.get(name)
+    return json.loads(raw) if isinstance(raw, str) else {}
+
+
+def as_document(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def keyed(key: Key, attributes: Mapping[str, Value]) -> Item:
+    return {PK: key.pk, SK: key.sk, **attributes}

@@ -1,0 +1,155 @@
+"""One replay of a workflow body against its history: open operations, keys, the order of deliveries. Pure.
+
+Outcomes are handed to the body one at a time, and the body runs until it is quiet between two. Where more than one
+operation is open, the order is noted and must be written before the next effect (L8). What affects a replay lives here.
+Laws: L1, L3, L4, L6, L7, L8.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from dataclasses import dataclass, field
+from typing import Any
+
+from polos.core import items
+from polos.core.conditions import Item
+from polos.core.history import History
+from polos.core.identity import check_step_key
+from polos.core.loop import Body
+from polos.core.operations import Request
+from polos.errors import DuplicateStepKeyError, NonDeterminismError
+
+
+@dataclass(eq=False)
+class Operation:
+    """One open operation of the body. `context` holds the context variables of the task that asked for it."""
+
+    key: str
+    request: Request
+    future: asyncio.Future[Any]
+    opened: int
+    context: contextvars.Context
+
+
+@dataclass
+class Replay:
+    """The state of one replay. `tick` counts deliveries; `branch` is 1 after a cancel was thrown."""
+
+    history: History
+    body: Body | None = None
+    open: dict[str, Operation] = field(default_factory=dict[str, Operation])
+    seen: set[str] = field(default_factory=set[str])
+    used: set[str] = field(default_factory=set[str])
+    fresh: list[Operation] = field(default_factory=list[Operation])
+    abandoned: list[Operation] = field(default_factory=list[Operation])
+    trail: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
+    unwritten: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    tick: int = 0
+    branch: int = 0
+    closing: bool = False
+    fault: NonDeterminismError | None = None
+
+    async def perform(self, key: str, request: Request) -> Any:
+        """Called by the body: open an operation and wait for its outcome.
+
+        Raises `DuplicateStepKeyError` at a key that this execution has used before, and what the operation failed
+        with. While the turn unwinds the body it never returns and does nothing.
+        """
+        if self.closing:
+            await asyncio.get_running_loop().create_future()
+        operation = self._begin(key, request)
+        try:
+            return await operation.future
+        except asyncio.CancelledError:
+            if self.open.get(key) is operation:
+                del self.open[key]
+                self.abandoned.append(operation)
+            raise
+
+    def _begin(self, key: str, request: Request) -> Operation:
+        check_step_key(key)
+        if key in self.used:
+            raise DuplicateStepKeyError(key)
+        self.used.add(key)
+        self.check_kind(key, request, self.history.kind(key))
+        future = asyncio.get_running_loop().create_future()
+        operation = Operation(key, request, future, len(self.used), contextvars.copy_context())
+        self.open[key] = operation
+        self.fresh.append(operation)
+        return operation
+
+    def check_kind(self, key: str, request: Request, recorded: str | None) -> None:
+        """Note a fault if the key was recorded as another kind of step; the turn ends the execution with it."""
+        if recorded is not None and recorded != request.kind and self.fault is None:
+            self.fault = NonDeterminismError(key, recorded, request.kind)
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the body is still behind what was recorded: some recorded outcome has not been handed to it."""
+        return any(self.history.decided(key) is not None for key in self.history.records.keys() - self.seen)
+
+    def recorded_next(self) -> Operation | None:
+        """The operation that earlier turns observed at this tick, if several were open then."""
+        key = self.history.orders.get((self.branch, self.tick))
+        if key is None:
+            return None
+        operation = self.open.get(key)
+        if operation is None and self.fault is None:
+            self.fault = NonDeterminismError(key, "the next outcome of a race", "a step that is not open")
+        return operation
+
+    def deliver(self, operation: Operation, value: Any, error: BaseException | None) -> None:
+        """Hand one outcome to the body and note the order if there was a choice."""
+        if len(self.open) > 1 and (self.branch, self.tick) not in self.history.orders:
+            self.unwritten.append((self.tick, operation.key))
+        del self.open[operation.key]
+        self.seen.add(operation.key)
+        self.trail[self.branch, self.tick] = operation.key
+        self.tick += 1
+        if error is None:
+            operation.future.set_result(value)
+        else:
+            operation.future.set_exception(error)
+            operation.future.exception()  # a body that drops the task must not make asyncio complain at each replay
+
+    def contradicts(self, history: History) -> bool:
+        """Whether what others have written since goes another way than this replay went: it must start again."""
+        for place, key in history.orders.items():
+            if self.trail.get(place, key) != key:
+                return True
+        strikes = history.cancel_at
+        return strikes is not None and self.branch == 0 and strikes < self.tick
+
+    def throw_cancel(self) -> None:
+        """Raise CancelledError at the body's current await. The position is already recorded."""
+        assert self.body is not None
+        self.tick += 1
+        self.branch = 1
+        self.body.cancel()
+
+    def take_fresh(self) -> list[Operation]:
+        """The operations opened since the last call, without those that were abandoned at once."""
+        fresh = [operation for operation in self.fresh if self.open.get(operation.key) is operation]
+        self.fresh = []
+        return fresh
+
+    def order_item(self) -> tuple[int, Item]:
+        """The first unwritten tick, and the attributes of the order item for all of them."""
+        first = self.unwritten[0][0]
+        return first, {
+            items.TICKS: [tick for tick, _ in self.unwritten],
+            items.KEYS: [key for _, key in self.unwritten],
+        }
+
+    def order_written(self) -> None:
+        self.history.orders.update({(self.branch, tick): key for tick, key in self.unwritten})
+        self.unwritten = []
+
+    def close(self) -> None:
+        """Unwind the body. No operation acts from here on."""
+        if self.closing:
+            return
+        self.closing = True
+        if self.body is not None:
+            self.body.close()

@@ -1,0 +1,63 @@
+"""Payloads that come from outside, turned into the type that the code asks for, by pydantic.
+
+The one place where data is converted; records are not (see `codec`). The caller resolves string annotations first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+import pydantic
+
+from polos.core.types import MISSING
+from polos.errors import InvalidPayloadError
+
+_CACHE_SIZE: Final = 1024
+_adapters: dict[object, pydantic.TypeAdapter[Any]] = {}
+
+
+def validate(value: object, annotation: object, *, what: str) -> object:
+    """`value` as the annotated type. Instances of it pass as they are; without an annotation everything does.
+
+    Raises `InvalidPayloadError` whose message names `what` and whose `errors` hold one line a field (`items.0.price:
+    Input should be …`). Values themselves are not repeated in it.
+    """
+    if annotation is MISSING or annotation is Any:
+        return value
+    try:
+        return _adapter(annotation).validate_python(value)
+    except pydantic.ValidationError as error:
+        lines = tuple(
+            f"{'.'.join(str(part) for part in found['loc']) or '(the whole value)'}: {found['msg']}"
+            for found in error.errors(include_url=False, include_context=False, include_input=False)
+        )
+        raise InvalidPayloadError(
+            f"{what} does not fit {_spoken(annotation)}: {'; '.join(lines)}.", errors=lines
+        ) from error
+    except (pydantic.PydanticUserError, pydantic.PydanticUndefinedAnnotation) as error:
+        line = f"(the annotation): {error.message}"
+        raise InvalidPayloadError(
+            f"{what} cannot be checked: pydantic cannot validate {_spoken(annotation)}: {error.message}", errors=(line,)
+        ) from error
+    except Exception as error:
+        line = f"(a validator): {type(error).__name__}: {error}"
+        raise InvalidPayloadError(f"{what} does not fit {_spoken(annotation)}: {line}.", errors=(line,)) from error
+
+
+def _adapter(annotation: object) -> pydantic.TypeAdapter[Any]:
+    # `int | str` equals `str | int`, but pydantic tries the parts in order: the text tells them apart.
+    try:
+        key = (repr(annotation), annotation)
+        found = _adapters.get(key)
+    except TypeError:
+        return pydantic.TypeAdapter[Any](cast("Any", annotation))
+    if found is None:
+        found = pydantic.TypeAdapter[Any](cast("Any", annotation))
+        if len(_adapters) >= _CACHE_SIZE:
+            _adapters.clear()
+        _adapters[key] = found
+    return found
+
+
+def _spoken(annotation: object) -> str:
+    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
