@@ -1,0 +1,371 @@
+"""`Polos`: the client. The composition root for programs: it chooses the backend and, locally, runs the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from polos import ambient
+from polos.core import items
+from polos.core.conditions import Item
+from polos.engine import commands, queries, starting, streams
+from polos.engine.engine import Engine
+from polos.errors import ExecutionStateError, PolosError, UsageError, WorkflowTimeoutError
+from polos.handle import ExecutionHandle
+from polos.ports import Event, Recurring
+from polos.types.types import BatchWorkflowInput, ExecutionDetail, ExecutionSummary, StreamEvent
+from polos.workflow import Workflow, find_workflow
+
+T = TypeVar("T")
+DEFAULT_PATH = ".polos/local.db"
+_FIRST_LOOK, _SLOWEST_LOOK = 0.02, 1.0
+
+
+class Polos:
+    """A client of one backend.
+
+    `stack` (or `POLOS_STACK`) names a deployed CloudFormation stack. Otherwise the embedded backend is used: `local`
+    is a file or ":memory:" (or `POLOS_LOCAL_DB`; default `.polos/local.db`), and its worker runs the registered
+    workflows inside this process. As `async with Polos()`, or after `start()`, the worker also takes up what earlier
+    processes left, and fires schedules. `log_file` gets the log of the package.
+    """
+
+    def __init__(
+        self,
+        stack: str | None = None,
+        region: str | None = None,
+        local: str | Path | None = None,
+        log_file: str | Path | None = None,
+        *,
+        deployment_id: str = "default",
+        max_concurrent_workflows: int = 32,
+        engine: Engine | None = None,
+        **_upstream: Any,
+    ) -> None:
+        self._stack = stack or (None if local is not None else os.environ.get("POLOS_STACK"))
+        self._region, self._deployment_id = region, deployment_id
+        self._local_path = str(local or os.environ.get("POLOS_LOCAL_DB") or DEFAULT_PATH)
+        self._concurrency = max_concurrent_workflows
+        self._lock = threading.RLock()
+        self._engine = engine
+        self._worker: Any = None
+        self._local: Any = None
+        self._outer: ambient.Client | None = None
+        self._log_handler = _log_to(log_file) if log_file is not None else None
+
+    # ---- life
+
+    async def __aenter__(self) -> Polos:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start the worker of the embedded backend for everything in its database. Nothing to start on AWS."""
+        self._outer = ambient.current()
+        ambient.use(self)
+        await self._call(self._open, True)
+
+    async def stop(self) -> None:
+        """Stop the worker once the turns under way have ended, and close the database."""
+        if ambient.current() is self:
+            ambient.use(self._outer)
+        await asyncio.to_thread(self.close)
+
+    async def serve(self) -> None:
+        """Run the worker until this is cancelled (Ctrl-C)."""
+        await self.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.stop()
+
+    def close(self, timeout: float | None = None) -> None:
+        """As `stop`, from synchronous code; waits at most `timeout` seconds for a turn."""
+        with self._lock:
+            worker, local = self._worker, self._local
+            self._worker = self._local = None
+            if local is not None:
+                self._engine = None
+        if worker is not None:
+            worker.stop(timeout)
+        if local is not None:
+            local.close()
+        if self._log_handler is not None:
+            logging.getLogger("polos").removeHandler(self._log_handler)
+            self._log_handler.close()
+            self._log_handler = None
+
+    def _open(self, everything: bool = False) -> Engine:
+        with self._lock:
+            if self._engine is None and self._stack is not None:
+                self._engine = self._open_aws(self._stack)
+            elif self._engine is None:
+                self._engine = self._open_local(own_only=not everything)
+            elif everything and self._worker is not None:
+                self._worker.take_all()
+            return self._engine
+
+    def _open_aws(self, stack: str) -> Engine:
+        from polos.aws.backend import aws_backend
+        from polos.aws.settings import Settings
+
+        settings = Settings.from_stack(stack, self._region)
+        return Engine(aws_backend(settings), deployment_id=self._deployment_id)
+
+    def _open_local(self, *, own_only: bool) -> Engine:
+        from polos.local.backend import local_backend
+        from polos.local.worker import LocalWorker
+
+        self._local = local_backend(self._local_path)
+        engine = Engine(self._local.backend, deployment_id=self._deployment_id)
+        self._worker = LocalWorker(self._local, engine, own_only=own_only, concurrency=self._concurrency)
+        self._worker.start()
+        return engine
+
+    async def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run blocking code in a thread, also while the event loop shuts down."""
+        return await asyncio.get_running_loop().run_in_executor(None, functools.partial(function, *args, **kwargs))
+
+    async def _with_engine(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        def call() -> T:
+            return function(self._open(), *args, **kwargs)
+
+        return await self._call(call)
+
+    # ---- starting
+
+    async def start_workflow(
+        self, workflow: Workflow[Any, Any] | str, payload: Any, options: Mapping[str, Any]
+    ) -> ExecutionHandle:
+        """Start an execution; `Workflow.start` tells the options."""
+        item = await self._with_engine(starting.start, find_workflow(workflow), payload, options)
+        return self._handle(item)
+
+    async def invoke(
+        self, workflow_id: Workflow[Any, Any] | str, payload: Any = None, **options: Any
+    ) -> ExecutionHandle:
+        """Start an execution of a workflow named by its id. Raises `WorkflowNotFoundError`."""
+        return await find_workflow(workflow_id).start(payload, client=self, **options)
+
+    async def batch_invoke(
+        self, workflows: Sequence[BatchWorkflowInput], session_id: str | None = None, user_id: str | None = None
+    ) -> list[ExecutionHandle]:
+        """Start several executions; their handles in the same order. Not atomic."""
+        return [
+            await self.invoke(
+                one.id,
+                one.payload,
+                initial_state=one.initial_state,
+                run_timeout_seconds=one.run_timeout_seconds,
+                session_id=session_id,
+                user_id=user_id,
+            )
+            for one in workflows
+        ]
+
+    def _handle(self, item: Item) -> ExecutionHandle:
+        line = queries.summary(item)
+        options = items.document(item, items.START)
+        root = commands.root_of(item)
+        return ExecutionHandle(
+            id=line.id,
+            workflow_id=line.workflow_id,
+            created_at=line.created_at,
+            parent_execution_id=line.parent_execution_id,
+            root_workflow_id=root["wf"],
+            root_execution_id=root["x"],
+            session_id=options.get("session"),
+            user_id=options.get("user"),
+        ).bind(self)
+
+    async def wait_for_result(self, execution_id: str, timeout: float | None = None) -> Any:
+        """Wait for the end of an execution; its result, or its error raised.
+
+        `timeout` (seconds) only ends the waiting: `WorkflowTimeoutError`. Looks once a second; in the process that
+        runs the execution, at once.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        pause, changed = _FIRST_LOOK, asyncio.Event()
+        engine = await self._call(self._open)
+
+        def tell() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(changed.set)
+
+        with engine.told_of_end(execution_id, tell):
+            while True:
+                item = await self._with_engine(queries.ended, execution_id)
+                if item is not None:
+                    return await self._with_engine(queries.outcome, item)
+                left = None if deadline is None else deadline - loop.time()
+                if left is not None and left <= 0:
+                    raise WorkflowTimeoutError(execution_id, timeout)
+                try:
+                    await asyncio.wait_for(changed.wait(), pause if left is None else min(pause, left))
+                    changed.clear()
+                except TimeoutError:
+                    pause = min(pause * 1.5, _SLOWEST_LOOK)
+
+    # ---- looking
+
+    async def describe(self, execution_id: str) -> ExecutionDetail:
+        """Everything that is known of an execution. Raises `ExecutionNotFoundError`."""
+        return await self._with_engine(queries.describe, execution_id)
+
+    async def get_execution(self, execution_id: str) -> dict[str, Any]:
+        """An execution as a dict. Raises `ExecutionNotFoundError`."""
+
+        def look(engine: Engine) -> dict[str, Any]:
+            return queries.as_dict(engine, starting.find(engine, execution_id))
+
+        return await self._with_engine(look)
+
+    async def list_executions(
+        self,
+        workflow_id: str | None = None,
+        status: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> ExecutionPage:
+        """Executions, newest first, children included. `cursor` of one page gives the next."""
+        found, following = await self._with_engine(
+            queries.listing,
+            workflow_id=workflow_id,
+            status=status,
+            since=since,
+            until=until,
+            limit=limit,
+            tags=tags,
+            cursor=cursor,
+        )
+        return ExecutionPage(found, following)
+
+    # ---- acting
+
+    async def cancel_execution(self, execution_id: str) -> bool:
+        """Ask an execution to stop, with its cleanup. False if it has ended already."""
+        try:
+            await self._with_engine(starting.cancel, execution_id)
+        except ExecutionStateError:
+            return False
+        return True
+
+    async def terminate(self, execution_id: str) -> None:
+        """End an execution and its descendants without cleanup. Raises `ExecutionStateError` if it has ended."""
+        await self._with_engine(starting.cancel, execution_id, "terminate")
+
+    async def resume(
+        self, suspend_workflow_id: str, suspend_execution_id: str, suspend_step_key: str, data: Any = None
+    ) -> None:
+        """Resume a suspended step. The first resume of a step counts, also one before the step is reached."""
+        await self._with_engine(starting.resume, suspend_execution_id, suspend_step_key, data)
+
+    async def encode_event(self, topic: str, data: Any, event_type: str | None, event_id: str | None) -> Event:
+        return await self._with_engine(starting.make_event, topic, data, event_type, event_id)
+
+    async def publish_events(self, events: Sequence[Event]) -> None:
+
+        def publish(engine: Engine) -> None:
+            engine.backend.topics.publish(events)
+
+        await self._with_engine(publish)
+
+    async def apply_schedule(self, schedule: Recurring) -> None:
+
+        def apply(engine: Engine) -> None:
+            engine.backend.recurrences.apply(schedule)
+
+        await self._with_engine(apply)
+
+    # ---- following
+
+    async def stream_topic(
+        self, topic: str, last_sequence_id: int | None = None, last_timestamp: datetime | None = None
+    ) -> AsyncIterator[StreamEvent]:
+        """The events of a topic; `polos.events.stream_topic` tells the rest."""
+        engine = await self._call(self._open)
+        after = streams.start_of_topic(engine, last_sequence_id, last_timestamp)
+        while True:
+            found = await self._call(streams.topic_events, engine, topic, after)
+            for event in found:
+                after = event.sequence_id
+                yield event
+            await asyncio.sleep(streams.LOOK_EVERY)
+
+    async def stream_workflow(
+        self,
+        workflow_id: str,
+        execution_id: str,
+        last_sequence_id: int | None = None,
+        last_timestamp: datetime | None = None,
+    ) -> AsyncIterator[StreamEvent]:
+        """What happens in a run; `polos.events.stream_workflow` tells the rest."""
+        engine = await self._call(self._open)
+        follower = streams.Follower(engine, execution_id, last_sequence_id, last_timestamp)
+        while True:
+            found, ended = await self._call(follower.look)
+            for event in found:
+                yield event
+            if ended:
+                return
+            await asyncio.sleep(streams.LOOK_EVERY)
+
+
+PolosClient = Polos
+
+
+class ExecutionPage(list[ExecutionSummary]):
+    """A page of a listing. `cursor` gives the next page; None: this is the last."""
+
+    def __init__(self, lines: Sequence[ExecutionSummary], cursor: str | None) -> None:
+        super().__init__(lines)
+        self.cursor = cursor
+
+
+async def batch_invoke(
+    client: Polos | None,
+    workflows: Sequence[BatchWorkflowInput],
+    session_id: str | None = None,
+    user_id: str | None = None,
+) -> list[ExecutionHandle]:
+    """Start several executions; their handles in the same order."""
+    chosen = ambient.client(client)
+    if not isinstance(chosen, Polos):
+        raise UsageError("batch_invoke needs a Polos client.")
+    return await chosen.batch_invoke(workflows, session_id, user_id)
+
+
+def _log_to(path: str | Path) -> logging.Handler:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logger = logging.getLogger("polos")
+    logger.addHandler(handler)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    return handler
+
+
+def _ambient() -> Polos:
+    client = Polos()
+    atexit.register(client.close, 1.0)
+    return client
+
+
+ambient.make_with(_ambient)
+__all__ = ["ExecutionPage", "Polos", "PolosClient", "PolosError", "batch_invoke"]

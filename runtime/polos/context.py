@@ -1,0 +1,92 @@
+"""`ctx`: what a workflow body knows of its execution."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, MutableMapping
+from datetime import datetime
+from typing import Any
+
+from polos.core.replay import Replay
+from polos.step import Step
+
+_log = logging.getLogger("polos.workflow")
+
+
+class _ExecutionLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds the execution id to every line and is quiet while replaying."""
+
+    def __init__(self, replay: Replay, execution_id: str) -> None:
+        super().__init__(_log, {"execution_id": execution_id})
+        self._replay, self._execution_id = replay, execution_id
+
+    def isEnabledFor(self, level: int) -> bool:
+        return not self._replay.closing and not self._replay.replaying and super().isEnabledFor(level)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return f"[{self._execution_id}] {msg}", kwargs
+
+
+class WorkflowContext:
+    """The execution that a workflow body runs for.
+
+    `created_at` is aware, UTC. `retry_count` counts whole-execution retries. `state` is an instance of the workflow's
+    `state_schema`, rebuilt by replay; what a step's callable changes in it is lost.
+    """
+
+    workflow_type = "workflow"
+
+    def __init__(
+        self,
+        replay: Replay,
+        *,
+        workflow_id: str,
+        execution_id: str,
+        parent_execution_id: str | None,
+        root_execution_id: str,
+        root_workflow_id: str,
+        retry_count: int,
+        created_at: datetime,
+        session_id: str | None,
+        user_id: str | None,
+        deployment_id: str,
+        state: Any,
+        remaining: Callable[[], float | None],
+        now: Callable[[], int],
+    ) -> None:
+        self.workflow_id, self.execution_id = workflow_id, execution_id
+        self.parent_execution_id = parent_execution_id
+        self.root_execution_id, self.root_workflow_id = root_execution_id, root_workflow_id
+        self.retry_count, self.created_at = retry_count, created_at
+        self.session_id, self.user_id, self.deployment_id = session_id, user_id, deployment_id
+        self.state = state
+        self.logger = _ExecutionLogger(replay, execution_id)
+        self.step = Step(replay, f"workflow/{root_workflow_id}/{root_execution_id}", now)
+        self._replay, self._remaining = replay, remaining
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the body is still behind what was recorded. Don't branch on it."""
+        return self._replay.replaying
+
+    @property
+    def remaining_time(self) -> float | None:
+        """Seconds until the invocation's time limit; None where there is none."""
+        return self._remaining()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ids and times as JSON-compatible values."""
+        return {
+            "workflow_id": self.workflow_id,
+            "execution_id": self.execution_id,
+            "parent_execution_id": self.parent_execution_id,
+            "root_execution_id": self.root_execution_id,
+            "root_workflow_id": self.root_workflow_id,
+            "retry_count": self.retry_count,
+            "created_at": self.created_at.isoformat(),
+            "session_id": self.session_id,
+            "user_id": self.user_id,
+            "workflow_type": self.workflow_type,
+            "deployment_id": self.deployment_id,
+        }

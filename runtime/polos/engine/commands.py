@@ -1,0 +1,210 @@
+"""The messages of the inbox: how each is made and read. A message is a hint or a command; truth is in the table.
+
+    start   {"t", "x", "wf", "in"?, "inp"?, "so", "cr"}   create the execution if it is missing, and advance it
+    wake    {"t", "x", "wf", "due"?}                      this execution may be able to move (not before `due`)
+    resume  {"t", "x", "wf", "k", "v"|"vp", "at"}         record a resume of step `k`, and advance
+    cancel  {"t", "x", "wf", "mode"}                      mode "cancel" (with cleanup) or "terminate"
+    event   {"t", "id", "tp", "sq", "ty"?, "v"|"vp"}      store an event, wake those that wait, start those triggered
+    tick    {"t", "wf", "key", "at", "cron", "tz"}        a schedule's tick; `at` is the nominal time
+
+`wf` is a hint that lets a worker leave alone what it has no code for. Times are milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from polos.core import items
+from polos.core.conditions import Item, Value
+from polos.core.identity import check_execution_id, check_step_key, check_topic
+from polos.errors import InvalidPayloadError
+from polos.ports import Event, Outgoing, Recurring
+
+
+def millis(moment: datetime) -> int:
+    """Milliseconds since 1970 of an aware datetime."""
+    return int(moment.timestamp() * 1000)
+
+
+def moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An encoded value as it travels and rests: packed inline, or a pointer to where it is stored."""
+
+    data: str | bytes | None = None
+    pointer: str | None = None
+
+    def attributes(self, name: str = items.VALUE) -> dict[str, Value]:
+        if self.pointer is not None:
+            return {f"{name}p": self.pointer}
+        return {} if self.data is None else {name: self.data}
+
+    @property
+    def size(self) -> int:
+        return len(self.data or "") if isinstance(self.data, str | bytes) else 0
+
+    def fields(self, name: str) -> dict[str, Any]:
+        """As JSON fields of a message."""
+        if self.pointer is not None:
+            return {f"{name}p": self.pointer}
+        if isinstance(self.data, bytes):
+            return {f"{name}z": base64.b64encode(self.data).decode()}
+        return {} if self.data is None else {name: self.data}
+
+    @classmethod
+    def of_item(cls, item: Mapping[str, Value], name: str = items.VALUE) -> Stored:
+        pointer, data = item.get(f"{name}p"), item.get(name)
+        return cls(data if isinstance(data, str | bytes) else None, pointer if isinstance(pointer, str) else None)
+
+    @classmethod
+    def of_message(cls, body: Mapping[str, Any], name: str) -> Stored:
+        pointer, packed, plain = body.get(f"{name}p"), body.get(f"{name}z"), body.get(name)
+        if isinstance(packed, str):
+            try:
+                return cls(base64.b64decode(packed, validate=True))
+            except ValueError as error:
+                raise InvalidPayloadError(f"The field {name}z of a message is not base64: {error}.") from None
+        return cls(plain if isinstance(plain, str) else None, pointer if isinstance(pointer, str) else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Everything that a start says. `options` are the parts that never change, kept as one JSON attribute:
+
+    parent {x, k, i, n, wf, g}, root {x, wf}, session, user, queue, ckey, limit, timeout (s), state, tags, trigger.
+    """
+
+    execution_id: str
+    workflow_id: str
+    payload: Stored
+    created_at: int
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def message(self) -> Outgoing:
+        body = {
+            "t": "start",
+            "x": self.execution_id,
+            "wf": self.workflow_id,
+            "so": dict(self.options),
+            "cr": self.created_at,
+            **self.payload.fields("in"),
+        }
+        return Outgoing(body, lane="start")
+
+    @classmethod
+    def of_message(cls, body: Mapping[str, Any]) -> Start:
+        execution_id = check_execution_id(body.get("x"))
+        workflow_id, options, created = body.get("wf"), body.get("so"), body.get("cr")
+        if not isinstance(workflow_id, str) or not isinstance(options, dict) or not isinstance(created, int):
+            raise InvalidPayloadError("A start message lacks its workflow, its options or its time.")
+        return cls(execution_id, workflow_id, Stored.of_message(body, "in"), created, cast("dict[str, Any]", options))
+
+    def attributes(self) -> dict[str, Value]:
+        """What the execution item says from the start on; a payload over 500 bytes is not among it."""
+        shard = sum(self.execution_id.encode()) % items.SHARDS
+        stamp = f"{self.created_at:015d}"
+        given: dict[str, Value] = {
+            items.WORKFLOW: self.workflow_id,
+            items.CREATED: self.created_at,
+            items.BUCKET: bucket(self.created_at, shard),
+            items.BUCKET_SORT: f"{stamp}#{self.execution_id}",
+            items.START: items.as_document(self.options),
+        }
+        if not self.payload_item():
+            given.update(self.payload.attributes(items.INPUT))
+        return given
+
+    def payload_item(self) -> Item | None:
+        """The item that holds the payload where it is too long for the execution item."""
+        if self.payload.size <= ON_EXECUTION_ITEM:
+            return None
+        return items.keyed(items.Key(self.execution_id, items.INPUT_ITEM), self.payload.attributes())
+
+
+def parent_of(item: Mapping[str, Value]) -> dict[str, Any]:
+    """Who started an execution as a child: x, k, wf, g, wait; {} for a root."""
+    return items.document(item, items.START).get("parent") or {}
+
+
+def root_of(item: Mapping[str, Value]) -> dict[str, str]:
+    """The root of an execution's family: x, wf."""
+    own = {"x": items.text(item, items.PK), "wf": items.text(item, items.WORKFLOW)}
+    return items.document(item, items.START).get("root") or own
+
+
+ON_EXECUTION_ITEM = 500
+
+
+def bucket(created_ms: int, shard: int) -> str:
+    """The index partition of an execution: its day and one of 8 shards, so that no index key becomes hot."""
+    return f"{moment(created_ms):%Y-%m-%d}#{shard}"
+
+
+def wake(execution_id: str, workflow_id: str, *, due: int | None = None) -> dict[str, Any]:
+    body: dict[str, Any] = {"t": "wake", "x": execution_id, "wf": workflow_id}
+    if due is not None:
+        body["due"] = due
+    return body
+
+
+def cancel(execution_id: str, workflow_id: str, mode: str) -> dict[str, Any]:
+    return {"t": "cancel", "x": execution_id, "wf": workflow_id, "mode": mode}
+
+
+def resume(execution_id: str, workflow_id: str, step_key: str, value: Stored, at: int) -> dict[str, Any]:
+    return {"t": "resume", "x": execution_id, "wf": workflow_id, "k": step_key, "at": at, **value.fields("v")}
+
+
+def event(given: Event) -> dict[str, Any]:
+    body: dict[str, Any] = {"t": "event", "id": given.id, "tp": given.topic, "sq": given.sequence}
+    if given.event_type is not None:
+        body["ty"] = given.event_type
+    return body | Stored(given.data, given.pointer).fields("v")
+
+
+def read_event(body: Mapping[str, Any]) -> Event:
+    """Raises `InvalidPayloadError` for anything that is not an event as `event()` makes it."""
+    event_id, sequence, kind = body.get("id"), body.get("sq"), body.get("ty")
+    if not isinstance(event_id, str) or not 1 <= len(event_id.encode(errors="replace")) <= 256:
+        raise InvalidPayloadError("An event message has no id of 1 to 256 bytes.")
+    if not isinstance(sequence, int) or isinstance(sequence, bool) or not 0 <= sequence < 1 << 63:
+        raise InvalidPayloadError(f"The event {event_id!r} has no valid sequence number.")
+    stored = Stored.of_message(body, "v")
+    topic = check_topic(body.get("tp"))
+    return Event(event_id, topic, sequence, kind if isinstance(kind, str) else None, stored.data, stored.pointer)
+
+
+def tick(schedule: Recurring, nominal_ms: int) -> dict[str, Any]:
+    own = {"wf": schedule.workflow_id, "key": schedule.key, "cron": schedule.cron, "tz": schedule.timezone}
+    return {"t": "tick", "at": nominal_ms, **own}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The execution that a wake, resume or cancel is for."""
+
+    execution_id: str
+    due: int | None
+    step_key: str | None
+    mode: str
+
+    @classmethod
+    def of_message(cls, body: Mapping[str, Any]) -> Target:
+        due, key, mode = body.get("due"), body.get("k"), body.get("mode", "cancel")
+        if body.get("t") == "resume":
+            check_step_key(key)
+        if mode not in ("cancel", "terminate"):
+            raise InvalidPayloadError(f"A cancel message has the unknown mode {mode!r}.")
+        return cls(
+            check_execution_id(body.get("x")),
+            due if isinstance(due, int) else None,
+            key if isinstance(key, str) else None,
+            mode,
+        )

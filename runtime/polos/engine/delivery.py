@@ -1,0 +1,81 @@
+"""Delivering an event: keep it, wake those that wait for it, start those that it triggers. Laws: L9, L10.
+
+    put event IF absent, then read the waiters, then SEND to each     (the waiter: put waiter, then read the events)
+
+One of the two sees the other. The deliverer writes no outcome: it can't know what a waiter has taken.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from polos.core import codec, items
+from polos.core.conditions import Item, Value
+from polos.core.identity import triggered_id
+from polos.core.items import Key
+from polos.engine.commands import Start, Stored, wake
+from polos.engine.engine import Engine
+from polos.errors import InvalidPayloadError, SerializationError
+from polos.ports import Event, Outgoing
+from polos.types.types import EventPayload
+from polos.workflow import Workflow
+
+
+def deliver(engine: Engine, event: Event) -> None:
+    """1 put, 1 query, 1 send per 10 waits and triggers. Repeatable."""
+    partition = items.topic(event.topic)
+    engine.ledger.note(Key(partition, items.event_sk(event.sequence, event.id)), event_attributes(engine, event))
+    waiters = engine.table.query(partition, prefix="w#")
+    outgoing = [
+        Outgoing(wake(items.text(waiter, items.EXECUTION_ID), items.text(waiter, items.WORKFLOW)))
+        for waiter in waiters
+        if waiter.get(items.EVENT_TYPE, event.event_type) == event.event_type
+    ]
+    outgoing += [
+        start.message()
+        for workflow in engine.workflows().values()
+        if workflow.trigger == event.topic and (start := _triggered(engine, workflow, event)) is not None
+    ]
+    if outgoing:
+        engine.backend.inbox.send(outgoing)
+
+
+def event_attributes(engine: Engine, event: Event) -> dict[str, Value]:
+    """The attributes of an event's item."""
+    kept = event.sequence >> 20
+    attributes: dict[str, Value] = {
+        items.EVENT_ID: event.id,
+        items.SEQUENCE: event.sequence,
+        items.TTL: max(kept, engine.now()) // 1000 + int(engine.limits.event_retention),
+        **Stored(event.data, event.pointer).attributes(),
+    }
+    if event.event_type is not None:
+        attributes[items.EVENT_TYPE] = event.event_type
+    return attributes
+
+
+def payload_of(engine: Engine, topic: str, item: Item) -> EventPayload:
+    """An event's item as the envelope that user code sees."""
+    sequence = items.number(item, items.SEQUENCE)
+    kind = item.get(items.EVENT_TYPE)
+    return EventPayload(
+        id=items.text(item, items.EVENT_ID),
+        sequence_id=sequence,
+        topic=topic,
+        event_type=kind if isinstance(kind, str) else None,
+        data=codec.decode(engine.vault.fetch_item(item)),
+        created_at=datetime.fromtimestamp((sequence >> 20) / 1000, UTC),
+    )
+
+
+def _triggered(engine: Engine, workflow: Workflow[Any, Any], event: Event) -> Start | None:
+    execution_id = triggered_id(workflow.id, event.id)
+    envelope = payload_of(engine, event.topic, event_attributes(engine, event))
+    try:
+        text = codec.encode(workflow.accept_event(envelope))
+    except (InvalidPayloadError, SerializationError):
+        text = codec.encode(envelope.data)  # the body refuses it with the field's path, where people can see it
+    stored = engine.stash(text, execution_id, f"The event on topic {event.topic!r}")
+    options = {"trigger": {"topic": event.topic, "event": event.id}}
+    return Start(execution_id, workflow.id, stored, engine.now(), options)

@@ -1,0 +1,166 @@
+"""Every conditional write of the protocol, each with the race that its condition closes. Decides nothing else.
+
+Laws: L1 (first writer wins, the loser adopts), L12 (one terminal write), L13 (epoch fences). docs/design.md draws the
+interleavings; the names of the races below are those of its section "Ownership".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from polos.core import items
+from polos.core.conditions import (
+    Absent,
+    AllOf,
+    AnyOf,
+    AtMost,
+    Change,
+    Condition,
+    Contains,
+    Equals,
+    Has,
+    Item,
+    Less,
+    Not,
+    Value,
+)
+from polos.core.items import Key
+from polos.ports import ConditionFailed, Table
+
+OPEN: Condition = Not(Has(items.ENDED))
+UNDECIDED: Condition = Not(Equals(items.STATE, items.DECIDED))
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease: the epoch that the claim gave, and the invocation's own token."""
+
+    execution_id: str
+    epoch: int
+    token: str
+
+    @property
+    def key(self) -> Key:
+        return items.execution(self.execution_id)
+
+    @property
+    def fence(self) -> Condition:
+        return AllOf(Equals(items.EPOCH, self.epoch), Has(items.LEASE_TOKEN))
+
+
+class Ledger:
+    """The protocol's writes on one table. Every method is one request, and raises `ConditionFailed` unless it says."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    # ---- ownership
+
+    def claim(
+        self, execution_id: str, *, token: str, tag: str, now: int, until: int, start: Mapping[str, Value] | None
+    ) -> Item:
+        """Take the lease: nobody holds a live one, and this message has not done its work before.
+
+        A start creates what is missing, or fills the tombstone that an overtaking cancel left.
+        """
+        known: Condition = AnyOf(Absent(), OPEN) if start is not None else AllOf(Has(items.WORKFLOW), OPEN)
+        free = AnyOf(Not(Has(items.LEASE_TOKEN)), Less(items.LEASE_UNTIL, now))
+        change = Change(
+            set={
+                items.LEASE_TOKEN: token,
+                items.LEASE_MESSAGE: tag,
+                items.LEASE_UNTIL: until,
+                items.STATUS: "running",
+            },
+            default={**(start or {}), items.WAKE: 0, items.STARTED: now},
+            add={items.EPOCH: 1},
+        )
+        condition = AllOf(known, free, Not(Contains(items.SPENT, tag)))
+        return self.table.update(items.execution(execution_id), change, condition)
+
+    def mark(self, execution_id: str, *, epoch: int, tag: str) -> None:
+        """Tell the owner that something came, and that this message's work is done by that.
+
+        Only while the lease that was seen is still there: a mark on a sleeping execution would wake nobody
+        (race "mark lost between turns").
+        """
+        change = Change(add={items.WAKE: 1}, append={items.SPENT: [tag]})
+        self.table.update(
+            items.execution(execution_id), change, AllOf(Equals(items.EPOCH, epoch), Has(items.LEASE_TOKEN))
+        )
+
+    def request_cancel(self, execution_id: str, *, tag: str, mode: str) -> Item:
+        """Note a cancel on an open execution, or leave a tombstone for a start that it overtook."""
+        change = Change(set={items.CANCEL: mode}, add={items.WAKE: 1})
+        return self.table.update(items.execution(execution_id), change, AllOf(OPEN, Not(Contains(items.SPENT, tag))))
+
+    def spend(self, execution_id: str, *, epoch: int, tag: str) -> None:
+        """Note that a message has done its work with the owner of this epoch (its wake was counted before)."""
+        change = Change(append={items.SPENT: [tag]})
+        self.table.update(
+            items.execution(execution_id), change, AllOf(Equals(items.EPOCH, epoch), Has(items.LEASE_TOKEN))
+        )
+
+    def renew(self, holder: Holder, until: int) -> Item:
+        return self.table.update(holder.key, Change(set={items.LEASE_UNTIL: until}), holder.fence)
+
+    def suspend(self, holder: Holder, wake: int, spent: list[str], attributes: Mapping[str, Value]) -> Item:
+        """Give the lease back, unless something came since the wake count was read (race "lost wake-up")."""
+        change = Change(
+            set={items.PROGRESS: holder.epoch, items.SPENT: spent, items.RAN: 1, **attributes},
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
+        )
+        return self.table.update(holder.key, change, AllOf(holder.fence, Equals(items.WAKE, wake)))
+
+    def cancel_at(self, holder: Holder, tick: int, mode: str) -> Item:
+        """Record where in the body's history a cancel strikes; the first position stands."""
+        change = Change(default={items.CANCEL_AT: tick, items.CANCEL: mode})
+        return self.table.update(holder.key, change, holder.fence)
+
+    def finish(self, holder: Holder, attributes: Mapping[str, Value]) -> Item:
+        """The one terminal write (L12)."""
+        change = Change(
+            set={**attributes, items.FINISHER: holder.token},
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR),
+        )
+        return self.table.update(holder.key, change, AllOf(holder.fence, OPEN))
+
+    def terminate(self, execution_id: str, attributes: Mapping[str, Value]) -> Item:
+        """End an open execution from outside its lease; a live owner loses at its next fenced write."""
+        change = Change(
+            set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR)
+        )
+        return self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
+
+    # ---- records: unfenced, first writer wins
+
+    def decide(self, key: Key, attributes: Mapping[str, Value]) -> Item:
+        """Record an outcome. Never raises `ConditionFailed`: the loser gets what is stored, and adopts it (L1)."""
+        item = items.keyed(key, {items.STATE: items.DECIDED, **attributes})
+        return self._put_or_adopt(item, UNDECIDED)
+
+    def note(self, key: Key, attributes: Mapping[str, Value]) -> Item:
+        """Write an item that nobody has written yet, or adopt what is there. Never raises `ConditionFailed`."""
+        return self._put_or_adopt(items.keyed(key, attributes), Absent())
+
+    def note_attempt(self, key: Key, attempt: int, attributes: Mapping[str, Value]) -> Item:
+        """Write a mark or record of attempt number `attempt`, unless a later or equal one, or an outcome, is there."""
+        fresh = AnyOf(Absent(), AllOf(UNDECIDED, Less(items.ATTEMPTS, attempt)))
+        item = items.keyed(key, {items.ATTEMPTS: attempt, **attributes})
+        return self._put_or_adopt(item, fresh)
+
+    def _put_or_adopt(self, item: Item, condition: Condition) -> Item:
+        try:
+            self.table.put(item, condition)
+        except ConditionFailed as lost:
+            return lost.item if lost.item is not None else item
+        return item
+
+    def forget(self, pk: str, sk: str, epoch: int | None = None) -> None:
+        """Delete an item (of this epoch or older). Never raises `ConditionFailed`."""
+        condition = None if epoch is None else AtMost(items.EPOCH, epoch)
+        try:
+            self.table.delete(Key(pk, sk), condition)
+        except ConditionFailed:
+            return

@@ -1,0 +1,291 @@
+"""What can be asked of executions: one in detail, a listing. Reads only; costs nothing while executions run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from polos.core import codec, items
+from polos.core.conditions import Item
+from polos.core.history import History
+from polos.engine import commands
+from polos.engine.commands import Stored, moment
+from polos.engine.engine import Engine
+from polos.engine.starting import find
+from polos.errors import (
+    ExecutionNotFoundError,
+    SerializationError,
+    WorkflowCancelledError,
+    WorkflowFailedError,
+    WorkflowTimeoutError,
+)
+from polos.types.types import ErrorDetail, ExecutionDetail, ExecutionSummary, StepDetail
+
+_LOOK_BACK_DAYS = 400
+
+
+def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
+    """Everything that is known of an execution. 1 query per MB, and a read for each stored payload."""
+    partition = engine.table.query(execution_id) if execution_id else []
+    item = next((one for one in partition if one[items.SK] == items.EXECUTION), None)
+    if item is None or items.WORKFLOW not in item:
+        raise ExecutionNotFoundError(execution_id)
+    history = History.of(partition, item)
+    steps = _steps(engine, history)
+    options = items.document(item, items.START)
+    root = commands.root_of(item)
+    limit = options.get("timeout")
+    created = items.number(item, items.CREATED)
+    ended = items.ENDED in item
+    return ExecutionDetail(
+        **summary(item).model_dump(),
+        payload=_value(engine, item, items.INPUT, history, items.INPUT_ITEM),
+        result=_value(engine, item, items.RESULT, history, items.RESULT_ITEM) if ended else None,
+        error=_error(item),
+        steps=steps,
+        waiting_for=[] if ended else [step for step in steps if step.status in ("waiting", "retrying")],
+        children=[items.text(mark, items.CHILD) for mark in history.marks.values() if items.CHILD in mark]
+        + [items.text(one, items.CHILD) for one in history.records.values() if items.CHILD in one],
+        invocations=items.number(item, items.EPOCH),
+        retry_count=items.number(item, items.RETRIES),
+        root_execution_id=root["x"],
+        root_workflow_id=root["wf"],
+        session_id=options.get("session"),
+        user_id=options.get("user"),
+        timeout_at=moment(created + int(limit * 1000)) if limit is not None else None,
+    )
+
+
+def summary(item: Item) -> ExecutionSummary:
+    """One line of a listing, from an execution item."""
+    options = items.document(item, items.START)
+    return ExecutionSummary(
+        id=items.text(item, items.PK),
+        workflow_id=items.text(item, items.WORKFLOW),
+        status=items.text(item, items.STATUS, "queued"),
+        created_at=moment(items.number(item, items.CREATED)),
+        started_at=_time(item, items.STARTED),
+        completed_at=_time(item, items.ENDED),
+        parent_execution_id=commands.parent_of(item).get("x"),
+        tags=options.get("tags") or {},
+    )
+
+
+def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
+    """An execution as upstream's dict. At most 2 reads."""
+    detail = summary(item)
+    options = items.document(item, items.START)
+    root, parent = commands.root_of(item), commands.parent_of(item)
+    error = _error(item)
+    return {
+        "id": detail.id,
+        "workflow_id": detail.workflow_id,
+        "status": detail.status,
+        "payload": _value(engine, item, items.INPUT, None, items.INPUT_ITEM),
+        "result": _value(engine, item, items.RESULT, None, items.RESULT_ITEM) if detail.completed_at else None,
+        "error": f"{error.type}: {error.message}" if error is not None else None,
+        "created_at": detail.created_at,
+        "started_at": detail.started_at,
+        "completed_at": detail.completed_at,
+        "deployment_id": engine.deployment_id,
+        "parent_execution_id": detail.parent_execution_id,
+        "root_execution_id": root["x"],
+        "root_workflow_id": root["wf"],
+        "retry_count": items.number(item, items.RETRIES),
+        "step_key": parent.get("k"),
+        "queue_name": options.get("queue", detail.workflow_id),
+        "concurrency_key": options.get("ckey"),
+        "session_id": options.get("session"),
+        "user_id": options.get("user"),
+        "cancelled_at": detail.completed_at if detail.status == "cancelled" else None,
+        "run_timeout_seconds": options.get("timeout"),
+        "final_state": None,
+        "tags": detail.tags,
+    }
+
+
+def ended(engine: Engine, execution_id: str) -> Item | None:
+    """The execution item if it has ended, else None. 1 request. Raises `ExecutionNotFoundError`."""
+    item = find(engine, execution_id)
+    return item if items.ENDED in item else None
+
+
+def outcome(engine: Engine, item: Item) -> Any:
+    """The result of an ended execution, or its error raised."""
+    status, workflow_id = items.text(item, items.STATUS), items.text(item, items.WORKFLOW)
+    execution_id = items.text(item, items.PK)
+    if status == "completed":
+        return _value(engine, item, items.RESULT, None, items.RESULT_ITEM, strict=True)
+    if status == "timed_out":
+        raise WorkflowTimeoutError(execution_id, items.document(item, items.START).get("timeout"))
+    if status == "cancelled":
+        raise WorkflowCancelledError(workflow_id, execution_id)
+    error = _error(item) or ErrorDetail(type="Exception", message="unknown")
+    raise WorkflowFailedError(workflow_id, execution_id, error.type, error.message, traceback=error.traceback)
+
+
+def listing(
+    engine: Engine,
+    *,
+    workflow_id: str | None = None,
+    status: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 50,
+    tags: Mapping[str, str] | None = None,
+    cursor: str | None = None,
+) -> tuple[list[ExecutionSummary], str | None]:
+    """Executions, newest first, and a cursor for more (None: there is no more).
+
+    8 index queries a day looked at, and 1 read per 100 executions. The index is eventually consistent.
+    """
+    newest = until or engine.clock.now() + timedelta(days=1)
+    oldest = since or newest - timedelta(days=_LOOK_BACK_DAYS)
+    stop = cursor if cursor is not None else f"{commands.millis(newest):015d}~"
+    start = f"{commands.millis(oldest):015d}"
+    found: list[ExecutionSummary] = []
+    day = moment(int(stop[:15])).date()
+    while day >= oldest.astimezone(UTC).date():
+        noon = commands.millis(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
+        while True:
+            entries = [
+                entry
+                for shard in range(items.SHARDS)
+                for entry in engine.table.by_start(
+                    commands.bucket(noon, shard), since=start, until=stop, limit=limit + 1
+                )
+            ]
+            entries.sort(key=lambda entry: items.text(entry, items.BUCKET_SORT), reverse=True)
+            page = entries[: limit + 1]
+            for line, sort in _summaries(engine, page, workflow_id):
+                if (status is None or line.status == status) and (
+                    not tags or all(line.tags.get(name) == value for name, value in tags.items())
+                ):
+                    found.append(line)
+                if len(found) == limit:
+                    return found, sort
+            if len(entries) <= limit:
+                break
+            stop = items.text(page[-1], items.BUCKET_SORT)
+        day -= timedelta(days=1)
+    return found, None
+
+
+def _summaries(engine: Engine, entries: list[Item], workflow_id: str | None) -> Iterator[tuple[ExecutionSummary, str]]:
+    wanted = [entry for entry in entries if workflow_id is None or entry.get(items.WORKFLOW) == workflow_id]
+    keys = [items.execution(items.text(entry, items.PK)) for entry in wanted]
+    full = {items.text(one, items.PK): one for one in engine.table.get_many(keys)}
+    for entry in wanted:
+        item = full.get(items.text(entry, items.PK))
+        if item is not None and items.WORKFLOW in item:
+            yield summary(item), items.text(entry, items.BUCKET_SORT)
+
+
+def _time(item: Mapping[str, Any], name: str) -> datetime | None:
+    return moment(item[name]) if name in item else None
+
+
+def _error(item: Item, name: str = items.FAILURE) -> ErrorDetail | None:
+    failure = items.document(item, name)
+    if not failure:
+        return None
+    return ErrorDetail(type=failure["type"], message=failure["message"], traceback=failure.get("traceback"))
+
+
+def _value(
+    engine: Engine, item: Item, name: str, history: History | None, attached: str, *, strict: bool = False
+) -> Any:
+    """A payload or result as its value; as its bare JSON where this process does not know its classes."""
+    stored = Stored.of_item(item, name)
+    if stored.data is None and stored.pointer is None:
+        kept = (
+            history.attached.get(attached)
+            if history is not None
+            else engine.table.get(items.Key(items.text(item, items.PK), attached))
+        )
+        if kept is None:
+            return None
+        stored = Stored.of_item(kept)
+    workflow = engine.workflows().get(items.text(item, items.WORKFLOW))
+    annotation: Any = codec.MISSING
+    if workflow is not None:
+        annotation = workflow.result_annotation if name == items.RESULT else workflow.input_annotation
+    text = engine.vault.fetch(stored)
+    if strict:
+        return codec.decode(text, annotation)
+    return _readable(text, annotation)
+
+
+def _readable(text: str, annotation: Any = codec.MISSING) -> Any:
+    try:
+        return codec.decode(text, annotation)
+    except SerializationError:
+        return json.loads(text)
+
+
+def _steps(engine: Engine, history: History) -> list[StepDetail]:
+    keys = list(dict.fromkeys([*history.records, *history.marks]))
+    shown: list[tuple[int, StepDetail]] = []
+    for key in keys:
+        record, mark = history.records.get(key), history.marks.get(key)
+        began = min(
+            (
+                items.number(one, items.BEGAN if items.BEGAN in one else items.AT)
+                for one in (record, mark)
+                if one is not None
+            ),
+            default=0,
+        )
+        shown.append((began, _step(engine, history, key, record, mark)))
+    known = {detail.key for _, detail in shown}
+    for kind, key, *rest in json.loads(items.text(history.execution, items.WAITING_FOR, "[]")):
+        if key not in known and items.ENDED not in history.execution:
+            about = {"topic": rest[0]} if rest else {}
+            shown.append((1 << 62, StepDetail(key=key, kind=kind, status="waiting", detail=about)))
+    return [detail for _, detail in sorted(shown, key=lambda entry: entry[0])]
+
+
+def _step(engine: Engine, history: History, key: str, record: Item | None, mark: Item | None) -> StepDetail:
+    detail: dict[str, Any] = {}
+    source = record if record is not None else mark if mark is not None else {}
+    if mark is not None and items.CHILD in mark:
+        detail |= {"child": mark[items.CHILD], "workflow_id": mark.get(items.WORKFLOW)}
+    for name, shown in ((items.CHILD, "child"), (items.TOPIC, "topic"), (items.WORKFLOW, "workflow_id")):
+        if name in source:
+            detail[shown] = source[name]
+    kind = items.text(source, items.KIND, "step")
+    if mark is not None and kind == "suspend":
+        detail["data"] = _readable(engine.vault.fetch_item(mark))
+    began = next((one[name] for name in (items.BEGAN, items.AT) for one in (record, mark) if one and name in one), None)
+    status, result, error, ended_at = "started", None, None, None
+    if record is not None:
+        state = record.get(items.STATE)
+        if items.DUE in record:
+            detail["due"] = moment(items.number(record, items.DUE))
+        if state == items.RETRYING:
+            status, error = "retrying", _error(record)
+        elif state == items.ARMED:
+            done = kind == "timer" and items.number(record, items.DUE) <= engine.now()
+            status = "completed" if done else "waiting"
+            ended_at = detail.get("due") if done else None
+        else:
+            error = _error(record)
+            status = "completed" if error is None else "failed"
+            ended_at = _time(record, items.AT)
+            result = _readable(engine.vault.fetch_item(record)) if error is None else None
+    elif kind in ("child", "suspend"):
+        status = "waiting"
+    open_ended = status in ("waiting", "started") and items.ENDED in history.execution
+    return StepDetail(
+        key=key,
+        kind=kind,
+        status="abandoned" if open_ended else status,
+        attempts=items.number(source, items.ATTEMPTS, 1 if kind == "step" and record is not None else 0),
+        started_at=moment(int(began)) if isinstance(began, int) else None,
+        ended_at=ended_at,
+        result=result,
+        error=error,
+        detail=detail,
+    )

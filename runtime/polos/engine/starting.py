@@ -1,0 +1,153 @@
+"""Starting an execution from outside, and the other commands of a client.
+
+Each act sends one message that carries the whole command; the client's own write comes second (SPEC 8.2). A client
+that dies in between has still started the execution.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from polos.clock import new_id, next_sequence
+from polos.core import codec, items
+from polos.core.conditions import Item
+from polos.core.identity import check_execution_id, check_step_key, check_topic
+from polos.engine import commands
+from polos.engine.commands import Start
+from polos.engine.engine import Engine
+from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
+from polos.ports import Event, Outgoing
+from polos.queues import Queue
+from polos.step import start_options
+from polos.workflow import Workflow
+
+_TAGS: Final = 1000
+
+
+def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: Mapping[str, Any]) -> Item:
+    """Start an execution, or find the one of the same id. The execution item. 1 send and 1 put.
+
+    Raises `InvalidPayloadError` before anything is stored, or if the same id was started with another payload.
+    """
+    given = workflow.accept(payload)
+    text = codec.encode(given, annotation=workflow.input_annotation)
+    chosen = _options(workflow, options)
+    execution_id = options.get("id")
+    if execution_id is not None:
+        check_execution_id(execution_id)
+        if "/" in execution_id:
+            raise InvalidPayloadError(f"The execution id {execution_id!r} has a '/', which is kept for children.")
+    identity = execution_id or new_id()
+    stored = engine.stash(text, identity, f"The payload of workflow {workflow.id!r}")
+    command = Start(identity, workflow.id, stored, engine.now(), chosen)
+    if execution_id is not None:
+        before = engine.table.get(items.execution(execution_id))
+        if before is not None and items.WORKFLOW in before:
+            return _same(engine, before, command)
+    engine.backend.inbox.send([command.message()])
+    large = command.payload_item()
+    if large is not None:
+        engine.ledger.note(items.Key(command.execution_id, items.INPUT_ITEM), large)
+    item = engine.ledger.note(items.execution(command.execution_id), {**command.attributes(), items.STATUS: "queued"})
+    return _same(engine, item, command) if execution_id is not None else item
+
+
+def _same(engine: Engine, item: Item, command: Start) -> Item:
+    """The execution that has the id already, if it was started by the same call."""
+    if items.text(item, items.WORKFLOW) not in ("", command.workflow_id):
+        raise InvalidPayloadError(
+            f"The execution id {command.execution_id!r} belongs to workflow {items.text(item, items.WORKFLOW)!r}."
+        )
+    large = command.payload_item()
+    if large is None:
+        same = commands.Stored.of_item(item, items.INPUT) == command.payload
+    else:
+        kept = engine.table.get(items.Key(command.execution_id, items.INPUT_ITEM))
+        same = kept is not None and commands.Stored.of_item(kept) == command.payload
+    if items.WORKFLOW in item and not same:
+        raise InvalidPayloadError(
+            f"The execution {command.execution_id!r} was started before with another payload; that one stands."
+        )
+    return item
+
+
+def _options(workflow: Workflow[Any, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    queue = options.get("queue") or options.get("queue_name")
+    limit = options.get("queue_concurrency_limit")
+    if queue is None and limit is not None:
+        queue = workflow.queue.name if workflow.queue is not None else workflow.id
+    if isinstance(queue, str):
+        queue = Queue(queue, limit)
+    chosen = start_options(
+        workflow,
+        queue,
+        options.get("concurrency_key"),
+        options.get("run_timeout_seconds"),
+        options.get("initial_state"),
+    )
+    for name, short in (("session_id", "session"), ("user_id", "user")):
+        value = options.get(name)
+        if value is not None:
+            if not isinstance(value, str) or len(value) > 256:
+                raise InvalidPayloadError(f"{name} must be a string of at most 256 characters.")
+            chosen[short] = value
+    tags = options.get("tags")
+    if tags:
+        chosen["tags"] = _tags(tags)
+    return chosen
+
+
+def _tags(given: Any) -> dict[str, str]:
+    tags = codec.validate(given, dict[str, str], what="tags")
+    assert isinstance(tags, dict)
+    if len(json.dumps(tags)) > _TAGS:
+        raise InvalidPayloadError(f"tags may have at most {_TAGS:,} characters in all.")
+    return cast("dict[str, str]", tags)
+
+
+def find(engine: Engine, execution_id: str) -> Item:
+    """The execution item. 1 request. Raises `ExecutionNotFoundError`."""
+    try:
+        item = engine.table.get(items.execution(check_execution_id(execution_id)))
+    except InvalidPayloadError:
+        item = None
+    if item is None or items.WORKFLOW not in item:
+        raise ExecutionNotFoundError(str(execution_id))
+    return item
+
+
+def resume(engine: Engine, execution_id: str, step_key: str, data: Any) -> None:
+    """Resume a suspended step, also before it is reached. 1 read and 1 send. The first resume of a step counts."""
+    check_step_key(step_key)
+    item = find(engine, execution_id)
+    if items.ENDED in item:
+        raise ExecutionStateError(execution_id, items.text(item, items.STATUS), "resume")
+    stored = engine.stash(codec.encode(data), execution_id, f"The data for step {step_key!r}")
+    body = commands.resume(execution_id, items.text(item, items.WORKFLOW), step_key, stored, engine.now())
+    engine.backend.inbox.send([Outgoing(body)])
+
+
+def cancel(engine: Engine, execution_id: str, mode: str = "cancel") -> None:
+    """Ask an execution to stop ("cancel": with its cleanup; "terminate": at once). 1 read and 1 send."""
+    item = find(engine, execution_id)
+    if items.ENDED in item:
+        raise ExecutionStateError(execution_id, items.text(item, items.STATUS), mode)
+    body = commands.cancel(execution_id, items.text(item, items.WORKFLOW), mode)
+    engine.backend.inbox.send([Outgoing(body)])
+
+
+def make_event(
+    engine: Engine, topic: str, data: Any, event_type: str | None = None, event_id: str | None = None
+) -> Event:
+    """An event ready to be published, with its sequence. Raises `InvalidPayloadError`."""
+    if check_topic(topic).startswith("workflow/"):
+        raise InvalidPayloadError(f"The topic {topic!r} is the runtime's own; publish on another.")
+    if event_type is not None and not 1 <= len(event_type.encode(errors="replace")) <= 256:
+        raise InvalidPayloadError("event_type must be a string of 1 to 256 bytes.")
+    identity = event_id or new_id()
+    if len(identity.encode(errors="replace")) > 256:
+        raise InvalidPayloadError("event_id must be a string of at most 256 bytes.")
+    stored = engine.vault.stash(codec.encode(data), owner="events", what=f"The event on topic {topic!r}")
+    return Event(identity, topic, next_sequence(engine.now()), event_type, stored.data, stored.pointer)

@@ -1,0 +1,204 @@
+"""Beginning the waits of a body: timers, events, resumes. Laws: L9 (no lost wake-up), L10.
+
+timer    SEND wake(due), then put record {armed, due} IF absent              (record implies sent)
+event    [SEND wake(due)], put waiter, [put armed], then read the topic      (register, then look)
+suspend  put mark {data} IF absent, [SEND wake(due), put armed]; the resume command writes the record
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polos.core import items
+from polos.core.conditions import Item, Value
+from polos.core.failures import Failure
+from polos.core.items import Key
+from polos.core.operations import AwaitEvent, AwaitResume, Sleep
+from polos.core.replay import Operation
+from polos.engine.commands import Stored, millis, moment
+from polos.errors import StepTimeoutError
+
+if TYPE_CHECKING:
+    from polos.engine.turn import Turn
+
+_BEFORE_START = 1000
+
+
+class Waits:
+    """The waits of one turn."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn, self._engine, self._lease = turn, turn.engine, turn.lease
+
+    # ---- timers
+
+    def sleep_due(self, operation: Operation) -> int | None:
+        """When a timer is due (ms); None: it has not been begun. A wait of no length is due at once, unrecorded."""
+        request = operation.request
+        assert isinstance(request, Sleep)
+        record = self._turn.history.records.get(operation.key)
+        if record is not None:
+            return items.number(record, items.DUE)
+        if request.until is not None:
+            until = millis(request.until)
+            return until if until <= self._engine.now() else None
+        return 0 if request.seconds == 0 else None
+
+    def begin_sleep(self, operation: Operation, request: Sleep) -> None:
+        now = self._engine.now()
+        due = millis(request.until) if request.until is not None else now + round(request.seconds * 1000)
+        self._arm(operation, due)
+
+    def _arm(self, operation: Operation, due: int) -> None:
+        """Send the wake, then record that it was sent; what somebody recorded before stands."""
+        self._turn.arm(due, operation.key)
+        record = self._engine.ledger.note(
+            items.record(self._turn.execution_id, operation.key),
+            {
+                items.STATE: items.ARMED,
+                items.KIND: operation.request.kind,
+                items.DUE: due,
+                items.BEGAN: self._engine.now(),
+                items.EPOCH: self._lease.holder.epoch,
+            },
+        )
+        self._turn.adopt(operation, record)
+
+    def due(self, operation: Operation) -> int | None:
+        """The time limit of an undecided wait for an event or a resume, if it has one and it is armed."""
+        record = self._turn.history.records.get(operation.key)
+        if record is None or record.get(items.STATE) != items.ARMED:
+            return None
+        return items.number(record, items.DUE)
+
+    def _arm_limit(self, operation: Operation, timeout: float | None) -> None:
+        if timeout is not None and operation.key not in self._turn.history.records:
+            self._arm(operation, self._engine.now() + round(timeout * 1000))
+
+    # ---- resumes
+
+    def begin_suspend(self, operation: Operation, request: AwaitResume) -> None:
+        turn = self._turn
+        if not turn.history.loaded:
+            turn.load_history()  # a resume may have come before the start
+        if turn.history.decided(operation.key) is not None:
+            return
+        if operation.key not in turn.history.marks:
+            stored = self._engine.stash(request.data, turn.execution_id, f"The data of step {operation.key!r}")
+            turn.history.add(
+                self._engine.ledger.note(
+                    items.mark(turn.execution_id, operation.key),
+                    {
+                        items.KIND: request.kind,
+                        items.AT: self._engine.now(),
+                        items.EPOCH: self._lease.holder.epoch,
+                        **stored.attributes(),
+                    },
+                )
+            )
+        self._arm_limit(operation, request.timeout)
+
+    # ---- events
+
+    def begin_event(self, operation: Operation, request: AwaitEvent) -> None:
+        turn = self._turn
+        if operation.key not in turn.waiters_known:
+            waiter: dict[str, Value] = {
+                items.EXECUTION_ID: turn.execution_id,
+                items.STEP_KEY: operation.key,
+                items.WORKFLOW: turn.workflow.id,
+            }
+            if request.event_type is not None:
+                waiter[items.EVENT_TYPE] = request.event_type
+            key = Key(items.topic(request.topic), items.waiter_sk(turn.execution_id, operation.key))
+            self._engine.table.put(items.keyed(key, waiter))
+            turn.waiters_known.add(operation.key)
+        self._arm_limit(operation, request.timeout)
+        self.look(operation, request)
+
+    def look(self, operation: Operation, request: AwaitEvent) -> None:
+        """Decide a wait if its event, or its time limit, has come. 1 query; only the owner decides (L9).
+
+        "Taken" are the events of waits that the body has observed or that are open, not of closed losers: a closed
+        wait that nobody observed leaves its event to the next.
+        """
+        turn = self._turn
+        self._lease.check()
+        if turn.history.decided(operation.key) is not None:
+            return
+        created = items.number(turn.history.execution, items.CREATED) - _BEFORE_START
+        after = items.event_sk(max(0, created) << 20, "")
+        events = self._engine.table.query(items.topic(request.topic), prefix="e#", after=after)
+        taken = self._taken(request.topic)
+        due = self.due(operation)
+        for event in events:
+            late = due is not None and items.number(event, items.SEQUENCE) >> 20 > due
+            other = request.event_type is not None and event.get(items.EVENT_TYPE) != request.event_type
+            if late or other or items.text(event, items.EVENT_ID) in taken:
+                continue
+            self._decide(operation, request, self._taken_event(request, event))
+            return
+        if due is not None and due <= self._engine.now():
+            self._decide(operation, request, self.expired(operation))
+
+    def _taken(self, topic: str) -> set[str]:
+        replay = self._turn.replay
+        return {
+            items.text(record, items.EVENT_ID)
+            for key, record in self._turn.history.records.items()
+            if record.get(items.TOPIC) == topic
+            and items.EVENT_ID in record
+            and record.get(items.KIND) == AwaitEvent.kind
+            and (key in replay.seen or key in replay.open)
+        }
+
+    def _taken_event(self, request: AwaitEvent, event: Item) -> dict[str, Value]:
+        sequence = items.number(event, items.SEQUENCE)
+        body = items.as_document(
+            {
+                "id": items.text(event, items.EVENT_ID),
+                "sequence_id": sequence,
+                "topic": request.topic,
+                "event_type": event.get(items.EVENT_TYPE),
+                "created_at": moment(sequence >> 20).isoformat(),
+            }
+        )
+        data = self._engine.vault.fetch(Stored.of_item(event))
+        text = f'{body[:-1]},"data":{data}}}'
+        value = self._engine.attributes(text, self._turn.execution_id, f"The event on topic {request.topic!r}")
+        return {
+            **value,
+            items.TOPIC: request.topic,
+            items.EVENT_ID: items.text(event, items.EVENT_ID),
+            items.AT: sequence >> 20,
+            items.BEGAN: self._engine.now(),
+        }
+
+    def expired(self, operation: Operation) -> dict[str, Value]:
+        """The outcome of a wait whose time limit has passed."""
+        request = operation.request
+        what = f"no event on topic {request.topic!r}" if isinstance(request, AwaitEvent) else "no resume"
+        due = self.due(operation) or self._engine.now()
+        message = f"{what} came until {moment(due).isoformat(timespec='seconds')}"
+        error = StepTimeoutError(operation.key, "StepTimeoutError", message, 1)
+        return {items.FAILURE: items.as_document(Failure.from_exception(error, 1).to_json()), items.AT: due}
+
+    def decide_expiry(self, operation: Operation) -> None:
+        """Decide a wait for a resume whose time limit has passed, unless the resume was first."""
+        self._decide(operation, operation.request, self.expired(operation))
+
+    def _decide(self, operation: Operation, request: object, attributes: dict[str, Value]) -> None:
+        turn = self._turn
+        self._lease.check()
+        record = self._engine.ledger.decide(
+            items.record(turn.execution_id, operation.key),
+            {items.KIND: operation.request.kind, items.EPOCH: self._lease.holder.epoch, **attributes},
+        )
+        turn.adopt(operation, record)
+        if isinstance(request, AwaitEvent):
+            self.remove_waiter(operation, request)
+
+    def remove_waiter(self, operation: Operation, request: AwaitEvent) -> None:
+        self._lease.check()
+        sk = items.waiter_sk(self._turn.execution_id, operation.key)
+        self._engine.ledger.forget(items.topic(request.topic), sk)

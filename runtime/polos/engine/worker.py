@@ -1,0 +1,270 @@
+"""What an invocation does with one message: claim → turn → duties → acknowledge. The outer loop of ownership.
+
+A message is acknowledged only when its work is durable. Laws: L10, L11, L12, L13. docs/design.md, "Ownership", names
+the race that each branch closes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from polos.clock import new_token
+from polos.core import items
+from polos.core.conditions import Item
+from polos.core.failures import Failure
+from polos.core.identity import message_tag
+from polos.core.operations import AwaitResume
+from polos.engine import children, commands, delivery, schedules
+from polos.engine.commands import Start, Stored, Target
+from polos.engine.engine import Engine
+from polos.engine.lease import Lease, Lost
+from polos.engine.ledger import Holder
+from polos.engine.turn import Turn
+from polos.errors import InvalidPayloadError, WorkflowNotFoundError
+from polos.ports import ConditionFailed, Message
+
+_log = logging.getLogger("polos.engine")
+_UNKNOWN_WORKFLOW_RETRY = 60.0
+
+
+def no_limit() -> float | None:
+    """No invocation time limit."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    execution: Item
+    lease: Lease
+
+
+class Worker:
+    """Handles the messages of one engine. `handle` may be called from several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def handle(self, message: Message, remaining: Callable[[], float | None] = no_limit) -> bool:
+        """Do what a message asks for. True: its work is durable, delete it. False: it must come again.
+
+        `remaining` gives the seconds until the invocation's time limit. Raises `InvalidPayloadError` for a message
+        that is none of ours, which will never succeed, and whatever the backend raised.
+        """
+        body = message.body
+        try:
+            match body.get("t"):
+                case "event":
+                    delivery.deliver(self.engine, commands.read_event(body))
+                    return True
+                case "tick":
+                    return schedules.tick(self.engine, body)
+                case "start":
+                    start = Start.of_message(body)
+                    return self._advance(message, start.execution_id, start, remaining)
+                case "wake" | "resume" | "cancel":
+                    return self._command(message, Target.of_message(body), remaining)
+                case other:
+                    raise InvalidPayloadError(f"A message of the unknown type {other!r} was received.")
+        except Lost:
+            _log.info("the lease on an execution passed to another invocation: %s", body.get("x"))
+            return False
+
+    def _command(self, message: Message, target: Target, remaining: Callable[[], float | None]) -> bool:
+        body, engine = message.body, self.engine
+        if target.due is not None and target.due > engine.now():
+            message.extend((target.due - engine.now()) / 1000)  # early: back into the queue, no table access
+            return False
+        if body["t"] == "resume" and target.step_key is not None:
+            self._record_resume(target.execution_id, target.step_key, body, message.id)
+        if body["t"] == "cancel":
+            done = self._note_cancel(message, target)
+            if done is not None:
+                return done
+        return self._advance(message, target.execution_id, None, remaining)
+
+    # ---- commands
+
+    def _record_resume(self, execution_id: str, step_key: str, body: Mapping[str, Any], message_id: str) -> None:
+        """The command first: the record carries the resume, also before the wait is reached. The first one counts."""
+        at = body.get("at")
+        moment = at if isinstance(at, int) else self.engine.now()
+        data = self.engine.vault.fetch(Stored.of_message(body, "v"))
+        head = items.as_document(
+            {
+                "id": message_tag(message_id),
+                "sequence_id": moment << 20,
+                "topic": "",
+                "event_type": f"resume_{step_key}",
+                "created_at": commands.moment(moment).isoformat(),
+            }
+        )
+        text = f'{head[:-1]},"data":{data}}}'
+        value = self.engine.attributes(text, execution_id, f"The resume of step {step_key!r}")
+        self.engine.ledger.decide(
+            items.record(execution_id, step_key),
+            {items.KIND: AwaitResume.kind, items.EPOCH: 0, items.AT: moment, **value},
+        )
+
+    def _note_cancel(self, message: Message, target: Target) -> bool | None:
+        """Note a cancel on the execution. None: go on and claim; otherwise the answer for the message."""
+        engine, tag = self.engine, message_tag(message.id)
+        execution_id = target.execution_id
+        if target.mode == "terminate":
+            return self._terminate(execution_id)
+        try:
+            item = engine.ledger.request_cancel(execution_id, tag=tag, mode=target.mode)
+        except ConditionFailed as failed:
+            item = failed.item
+            if item is not None and items.ENDED in item:
+                self._duties(item)
+                return True
+            return None
+        if items.WORKFLOW not in item:
+            return True  # a tombstone: the start that it overtook will find it
+        owned = items.LEASE_TOKEN in item and items.number(item, items.LEASE_UNTIL) >= engine.now()
+        if owned and items.text(item, items.LEASE_MESSAGE) != tag:
+            engine.poke(execution_id)
+            try:
+                engine.ledger.spend(execution_id, epoch=items.number(item, items.EPOCH), tag=tag)
+            except ConditionFailed:
+                return None
+            return True
+        return None
+
+    def _terminate(self, execution_id: str) -> bool:
+        engine, now = self.engine, self.engine.now()
+        end = {
+            items.STATUS: "cancelled",
+            items.ENDED: now,
+            items.TTL: now // 1000 + int(engine.limits.retention),
+        }
+        try:
+            item = engine.ledger.terminate(execution_id, end)
+        except ConditionFailed as failed:
+            if failed.item is None or items.ENDED not in failed.item:
+                return True
+            item = failed.item
+        engine.poke(execution_id)
+        children.terminate_all(engine, execution_id)
+        self._duties(item)
+        return True
+
+    # ---- ownership
+
+    def _advance(
+        self, message: Message, execution_id: str, start: Start | None, remaining: Callable[[], float | None]
+    ) -> bool:
+        workflow_id = message.body.get("wf")
+        if start is None and workflow_id and workflow_id not in self.engine.workflows():
+            return self._leave(message, str(workflow_id))
+        claimed = self._claim(message, execution_id, start)
+        if isinstance(claimed, bool):
+            return claimed
+        try:
+            return self._run(message, claimed, start, remaining)
+        finally:
+            claimed.lease.release()
+            self.engine.leave(execution_id)
+
+    def _claim(self, message: Message, execution_id: str, start: Start | None) -> _Claimed | bool:
+        engine, tag = self.engine, message_tag(message.id)
+        holder_token = new_token()
+        attributes = None
+        if start is not None:
+            large = start.payload_item()
+            if large is not None:
+                engine.ledger.note(items.Key(execution_id, items.INPUT_ITEM), large)
+            attributes = start.attributes()
+        while True:
+            sent, now = engine.clock.monotonic(), engine.now()
+            until = now + int(engine.limits.lease * 1000)
+            try:
+                item = engine.ledger.claim(
+                    execution_id, token=holder_token, tag=tag, now=now, until=until, start=attributes
+                )
+            except ConditionFailed as failed:
+                item = failed.item
+                mine = item is not None and item.get(items.LEASE_TOKEN) == holder_token
+                if item is None or not mine:
+                    answer = self._not_claimed(message, execution_id, tag, item)
+                    if answer is None:
+                        continue
+                    return answer
+            holder = Holder(execution_id, items.number(item, items.EPOCH), holder_token)
+            message.extend(engine.limits.lease)
+            return _Claimed(item, Lease(engine.backend, engine.ledger, holder, message, sent))
+
+    def _not_claimed(self, message: Message, execution_id: str, tag: str, item: Item | None) -> bool | None:
+        """What a message does that could not take the lease. None: try to claim again."""
+        engine = self.engine
+        if item is None or items.WORKFLOW not in item:
+            return True  # nothing was ever started under this id; a start will find what a resume or cancel left
+        if items.ENDED in item:
+            self._duties(item)
+            return True
+        if tag in items.strings(item, items.SPENT):
+            return True
+        if items.text(item, items.LEASE_MESSAGE) == tag:  # a copy of the owner's own message: keep it for the owner
+            left = (items.number(item, items.LEASE_UNTIL) - engine.now()) / 1000
+            message.extend(max(0.0, left) + 0.5)
+            return False
+        try:
+            engine.ledger.mark(execution_id, epoch=items.number(item, items.EPOCH), tag=tag)
+        except ConditionFailed:
+            return None
+        engine.poke(execution_id)
+        return True
+
+    def _run(
+        self, message: Message, claimed: _Claimed, start: Start | None, remaining: Callable[[], float | None]
+    ) -> bool:
+        engine, item, lease = self.engine, claimed.execution, claimed.lease
+        workflow = engine.workflows().get(items.text(item, items.WORKFLOW))
+        if workflow is None:
+            return self._unknown_workflow(message, claimed)
+        payload = start.payload if start is not None and lease.holder.epoch == 1 else None
+        turn = Turn(engine, lease, workflow, item, message_tag(message.id), remaining, payload)
+        lease.poke, lease.on_renewed = turn.poke, turn.renewed
+        lease.keep()
+        engine.enter(lease.holder.execution_id, turn.poke)
+        if items.text(item, items.CANCEL) and not items.number(item, items.RAN) and lease.holder.epoch == 1:
+            finished: Item | None = turn.finish_unstarted()
+        else:
+            finished = turn.run()
+        lease.release()
+        if finished is not None:
+            self._duties(finished)
+        return True
+
+    def _unknown_workflow(self, message: Message, claimed: _Claimed) -> bool:
+        """No code for it here. One that has run before waits for its code; a new one fails, visibly."""
+        item, holder = claimed.execution, claimed.lease.holder
+        workflow_id = items.text(item, items.WORKFLOW)
+        if items.number(item, items.RAN):
+            return self._leave(message, workflow_id)
+        failure = Failure.from_exception(WorkflowNotFoundError(workflow_id), 1)
+        now = self.engine.now()
+        end = {
+            items.STATUS: "failed",
+            items.ENDED: now,
+            items.TTL: now // 1000 + int(self.engine.limits.retention),
+            items.FAILURE: items.as_document(failure.to_json()),
+        }
+        try:
+            self._duties(self.engine.ledger.finish(holder, end))
+        except ConditionFailed:
+            return False
+        return True
+
+    def _leave(self, message: Message, workflow_id: str) -> bool:
+        _log.warning("there is no workflow %r in this application; its message stays in the queue", workflow_id)
+        message.extend(_UNKNOWN_WORKFLOW_RETRY)
+        return False
+
+    def _duties(self, execution: Item) -> None:
+        """What follows from the end of an execution; every message that meets a finished one repeats it."""
+        self.engine.tell_end(items.text(execution, items.PK))
+        children.tell_parent(self.engine, execution)

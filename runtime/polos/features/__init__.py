@@ -1,0 +1,1 @@
+"""Events and schedules, from outside of a workflow."""

@@ -1,0 +1,95 @@
+"""Publishing events and following topics and runs, from outside of a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from polos import ambient
+from polos.ambient import Client
+from polos.ports import Event
+from polos.types.types import BatchEventPayload, EventPayload, StreamEvent
+
+__all__ = [
+    "BatchEventPayload",
+    "EventData",
+    "EventPayload",
+    "StreamEvent",
+    "batch_publish",
+    "publish",
+    "stream_topic",
+    "stream_workflow",
+]
+
+
+class EventData(BaseModel):
+    """One event to publish. `event_id` makes a repeated publish the same event."""
+
+    data: Any = None
+    event_type: str | None = None
+    event_id: str | None = None
+
+
+async def publish(*args: Any, **options: Any) -> int:
+    """`await publish(client, topic, event_data)`; the client is optional. The event's sequence id.
+
+    `event_data` is an `EventData`, or the data itself. On AWS: 1 request. Raises `InvalidPayloadError`.
+    """
+    client, topic, data = _arguments("publish", args, options, "event_data")
+    return (await batch_publish(client, topic, [data]))[0]
+
+
+async def batch_publish(*args: Any, **options: Any) -> list[int]:
+    """`await batch_publish(client, topic, events)`: several events at once, in this order. Their sequence ids.
+
+    On AWS: 1 request per 10 events. Not atomic: where it raises, some may have been published.
+    """
+    client, topic, given = _arguments("batch_publish", args, options, "events")
+    chosen = ambient.client(client)
+    ready: list[Event] = []
+    for one in given:
+        data = one if isinstance(one, EventData) else EventData(data=one)
+        ready.append(await chosen.encode_event(topic, data.data, data.event_type, data.event_id))
+    await chosen.publish_events(ready)
+    return [event.sequence for event in ready]
+
+
+def stream_topic(
+    *args: Any, last_sequence_id: int | None = None, last_timestamp: datetime | None = None
+) -> AsyncIterator[StreamEvent]:
+    """`async for event in stream_topic(client, topic)`: the events of a topic from now on, or after `last_sequence_id`.
+
+    It does not end by itself. Following costs 1 query a look, at the reader's expense.
+    """
+    client, rest = _client(args)
+    return ambient.client(client).stream_topic(rest[0], last_sequence_id, last_timestamp)
+
+
+def stream_workflow(
+    *args: Any, last_sequence_id: int | None = None, last_timestamp: datetime | None = None
+) -> AsyncIterator[StreamEvent]:
+    """`async for event in stream_workflow(client, workflow_id, execution_id)`: what happens in a run, from its start.
+
+    Derived from the records: following it costs the reader, not the run. Ends when the execution has ended.
+    """
+    client, rest = _client(args)
+    return ambient.client(client).stream_workflow(rest[0], rest[1], last_sequence_id, last_timestamp)
+
+
+def _client(args: Sequence[Any]) -> tuple[Client | None, list[Any]]:
+    rest = list(args)
+    if rest and (rest[0] is None or ambient.is_client(rest[0])):
+        return rest.pop(0), rest
+    return None, rest
+
+
+def _arguments(call: str, args: Sequence[Any], options: dict[str, Any], last: str) -> tuple[Client | None, str, Any]:
+    client, rest = _client(args)
+    given = dict(zip(("topic", last), rest, strict=False)) | options
+    client = given.pop("client", client)
+    if set(given) != {"topic", last}:
+        raise TypeError(f"{call} takes an optional client, a topic and {last}.")
+    return client, given["topic"], given[last]

@@ -1,0 +1,51 @@
+"""Putting the embedded backend together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from polos.clock import SystemClock
+from polos.local.database import Database
+from polos.local.inbox import LocalInbox, LocalPayloads
+from polos.local.presence import Presence
+from polos.local.recurrences import LocalRecurrences
+from polos.local.table import LocalTable
+from polos.ports import Backend, Clock, Limits
+
+
+@dataclass(frozen=True)
+class LocalBackend:
+    """The ports, and what the worker of this process needs beyond them."""
+
+    backend: Backend
+    database: Database
+    table: LocalTable
+    inbox: LocalInbox
+    recurrences: LocalRecurrences
+    presence: Presence
+
+    def close(self) -> None:
+        self.presence.close()
+        self.database.close()
+
+
+def local_backend(path: str | Path, *, clock: Clock | None = None, limits: Limits | None = None) -> LocalBackend:
+    """Open, or create, a database. Raises `BackendError`."""
+    chosen = clock or SystemClock()
+    database = Database(path)
+    presence = Presence(database.path)
+    table = LocalTable(database)
+    inbox = LocalInbox(database, chosen, presence.name)
+    recurrences = LocalRecurrences(database, inbox, chosen)
+    backend = Backend(
+        table=table,
+        inbox=inbox,
+        timers=inbox,
+        topics=inbox,
+        payloads=LocalPayloads(database),
+        recurrences=recurrences,
+        clock=chosen,
+        limits=limits or replace(Limits(), inline_bytes=1_000_000),
+    )
+    return LocalBackend(backend, database, table, inbox, recurrences, presence)

@@ -1,0 +1,95 @@
+"""The SQLite database of the embedded backend: connection, schema, transactions. Knows nothing of executions.
+
+A file is opened in WAL mode with full synchronisation, so that what was written survives `kill -9` and a power cut.
+Several processes may use one file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+from polos.errors import BackendError
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    pk TEXT NOT NULL, sk TEXT NOT NULL, body TEXT NOT NULL, bucket TEXT, started TEXT, expires INTEGER,
+    PRIMARY KEY (pk, sk)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS items_by_start ON items (bucket, started) WHERE bucket IS NOT NULL;
+CREATE INDEX IF NOT EXISTS items_by_expiry ON items (expires) WHERE expires IS NOT NULL;
+CREATE TABLE IF NOT EXISTS messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, workflow TEXT NOT NULL, lane INTEGER NOT NULL,
+    visible_at INTEGER NOT NULL, received INTEGER NOT NULL DEFAULT 0, origin TEXT NOT NULL, holder TEXT,
+    name TEXT UNIQUE
+);
+CREATE INDEX IF NOT EXISTS messages_due ON messages (visible_at);
+CREATE TABLE IF NOT EXISTS payloads (key TEXT PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS schedules (
+    workflow TEXT NOT NULL, key TEXT NOT NULL, cron TEXT NOT NULL, timezone TEXT NOT NULL, paused INTEGER NOT NULL,
+    next_at INTEGER NOT NULL, PRIMARY KEY (workflow, key)
+);
+CREATE TABLE IF NOT EXISTS dead (id INTEGER PRIMARY KEY, body TEXT NOT NULL, reason TEXT NOT NULL);
+"""
+
+
+class Database:
+    """One connection, used by all threads of this process in turn. `path` is a file, or ":memory:"."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._lock = threading.RLock()
+        try:
+            if not self.in_memory:
+                Path(path).expanduser().resolve().parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                str(Path(path).expanduser()) if not self.in_memory else ":memory:",
+                timeout=30.0,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            if not self.in_memory:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
+            with self.transaction() as cursor:
+                version = cursor.execute("PRAGMA user_version").fetchone()[0]
+                if version > _SCHEMA_VERSION:
+                    raise BackendError(f"The database {self.path} was written by a newer version of polos.")
+                if version == 0:
+                    for statement in _SCHEMA.split(";"):
+                        cursor.execute(statement)
+                    cursor.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise BackendError(f"The database {self.path} cannot be opened: {error}.") from error
+
+    @property
+    def in_memory(self) -> bool:
+        return self.path == ":memory:"
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[sqlite3.Cursor]:
+        """A write transaction; what raises is rolled back."""
+        with self._lock:
+            cursor = self._connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            else:
+                cursor.execute("COMMIT")
+            finally:
+                cursor.close()
+
+    def read(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+        with self._lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

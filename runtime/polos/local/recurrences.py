@@ -1,0 +1,65 @@
+"""The Recurrences port on SQLite. Ticks missed while no process ran fire once, for the latest time missed."""
+
+from __future__ import annotations
+
+from polos.core import cron
+from polos.engine.commands import millis, moment, tick
+from polos.local.database import Database
+from polos.local.inbox import LocalInbox
+from polos.ports import Clock, Outgoing, Recurring
+
+
+class LocalRecurrences:
+    """Schedules as rows, each with its next nominal time."""
+
+    def __init__(self, database: Database, inbox: LocalInbox, clock: Clock) -> None:
+        self._database, self._inbox, self._clock = database, inbox, clock
+
+    def apply(self, schedule: Recurring) -> None:
+        following = cron.parse(schedule.cron, schedule.timezone).next_after(self._clock.now())
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "INSERT OR REPLACE INTO schedules (workflow, key, cron, timezone, paused, next_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    schedule.workflow_id,
+                    schedule.key,
+                    schedule.cron,
+                    schedule.timezone,
+                    int(schedule.paused),
+                    millis(following),
+                ),
+            )
+        self._inbox.changed.set()
+
+    def remove(self, workflow_id: str, key: str) -> None:
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM schedules WHERE workflow = ? AND key = ?", (workflow_id, key))
+
+    def list(self) -> list[Recurring]:
+        rows = self._database.read("SELECT workflow, key, cron, timezone, paused FROM schedules ORDER BY 1, 2")
+        return [Recurring(str(w), str(k), str(c), str(t), bool(p)) for w, k, c, t, p in rows]
+
+    def next_due(self) -> int | None:
+        """The next nominal time of a schedule that is not paused (ms)."""
+        found = self._database.read("SELECT min(next_at) FROM schedules WHERE paused = 0")
+        value = found[0][0]
+        return value if isinstance(value, int) else None
+
+    def fire_due(self) -> None:
+        """Send the ticks that are due, each before its schedule moves on (a tick sent twice starts one execution)."""
+        now = self._clock.now()
+        rows = self._database.read(
+            "SELECT workflow, key, cron, timezone, next_at FROM schedules WHERE paused = 0 AND next_at <= ?",
+            millis(now),
+        )
+        for workflow_id, key, expression, timezone, next_at in rows:
+            schedule = Recurring(str(workflow_id), str(key), str(expression), str(timezone))
+            parsed = cron.parse(schedule.cron, schedule.timezone)
+            latest = parsed.previous_at_or_before(now) or moment(int(str(next_at)))
+            self._inbox.send([Outgoing(tick(schedule, millis(latest)))])
+            with self._database.transaction() as cursor:
+                cursor.execute(
+                    "UPDATE schedules SET next_at = ? WHERE workflow = ? AND key = ? AND next_at = ?",
+                    (millis(parsed.next_after(now)), workflow_id, key, next_at),
+                )

@@ -1,0 +1,143 @@
+"""The Table port on SQLite: a row an item, conditions evaluated inside a write transaction."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from polos.core import items
+from polos.core.conditions import Change, Condition, Item, Value, holds
+from polos.core.items import Key
+from polos.local.database import Database
+from polos.ports import ConditionFailed
+
+_HIGHEST = "\U0010ffff"
+
+
+class LocalTable:
+    """Every call is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, key: Key) -> Item | None:
+        found = self._database.read("SELECT body FROM items WHERE pk = ? AND sk = ?", key.pk, key.sk)
+        return _load(found[0][0]) if found else None
+
+    def get_many(self, keys: Sequence[Key]) -> list[Item]:
+        return [item for key in keys if (item := self.get(key)) is not None]
+
+    def put(self, item: Item, condition: Condition | None = None) -> None:
+        with self._database.transaction() as cursor:
+            if condition is not None:
+                stored = _select(cursor, Key(str(item[items.PK]), str(item[items.SK])))
+                if not holds(condition, stored):
+                    raise ConditionFailed(stored)
+            _write(cursor, item)
+
+    def update(self, key: Key, change: Change, condition: Condition | None = None) -> Item:
+        with self._database.transaction() as cursor:
+            stored = _select(cursor, key)
+            if condition is not None and not holds(condition, stored):
+                raise ConditionFailed(stored)
+            item = change.apply(stored if stored is not None else items.keyed(key, {}))
+            _write(cursor, item)
+        return item
+
+    def delete(self, key: Key, condition: Condition | None = None) -> None:
+        with self._database.transaction() as cursor:
+            if condition is not None:
+                stored = _select(cursor, key)
+                if stored is not None and not holds(condition, stored):
+                    raise ConditionFailed(stored)
+            cursor.execute("DELETE FROM items WHERE pk = ? AND sk = ?", key)
+
+    def query(
+        self,
+        pk: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> list[Item]:
+        rows = self._database.read(
+            "SELECT body FROM items WHERE pk = ? AND sk >= ? AND sk < ? AND sk > ? "
+            f"ORDER BY sk {'DESC' if reverse else 'ASC'} LIMIT ?",
+            pk,
+            prefix,
+            prefix + _HIGHEST,
+            "" if reverse else after,
+            -1 if limit is None else limit,
+        )
+        return [_load(row[0]) for row in rows]
+
+    def by_start(
+        self, bucket: str, *, since: str = "", until: str = "~", limit: int = 100, reverse: bool = True
+    ) -> list[Item]:
+        rows = self._database.read(
+            "SELECT pk, body FROM items WHERE bucket = ? AND started > ? AND started < ? "
+            f"ORDER BY started {'DESC' if reverse else 'ASC'} LIMIT ?",
+            bucket,
+            since,
+            until,
+            limit,
+        )
+        kept = (items.PK, items.SK, items.WORKFLOW, items.BUCKET, items.BUCKET_SORT)
+        return [{name: value for name, value in _load(row[1]).items() if name in kept} for row in rows]
+
+    def expire(self, now_seconds: int) -> int:
+        """Remove executions (with their partitions) and events whose time has passed; how many."""
+        with self._database.transaction() as cursor:
+            gone = cursor.execute("SELECT pk, sk FROM items WHERE expires < ?", (now_seconds,)).fetchall()
+            for pk, sk in gone:
+                if sk == items.EXECUTION:
+                    cursor.execute("DELETE FROM items WHERE pk = ?", (pk,))
+                    cursor.execute("DELETE FROM payloads WHERE key >= ? AND key < ?", (f"{pk}/", f"{pk}0"))
+                else:
+                    cursor.execute("DELETE FROM items WHERE pk = ? AND sk = ?", (pk, sk))
+        return len(gone)
+
+
+def _select(cursor: sqlite3.Cursor, key: Key) -> Item | None:
+    row = cursor.execute("SELECT body FROM items WHERE pk = ? AND sk = ?", key).fetchone()
+    return None if row is None else _load(row[0])
+
+
+def _write(cursor: sqlite3.Cursor, item: Item) -> None:
+    cursor.execute(
+        "INSERT OR REPLACE INTO items (pk, sk, body, bucket, started, expires) VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            item[items.PK],
+            item[items.SK],
+            json.dumps(item, default=_pack, ensure_ascii=False, separators=(",", ":")),
+            item.get(items.BUCKET),
+            item.get(items.BUCKET_SORT),
+            item.get(items.TTL),
+        ),
+    )
+
+
+def _pack(value: Value) -> dict[str, Any]:
+    """What JSON lacks, as an object; no attribute is an object otherwise."""
+    if isinstance(value, bytes):
+        return {"b": base64.b85encode(value).decode()}
+    if isinstance(value, frozenset):
+        return {"s": sorted(value)}
+    raise TypeError(f"{type(value).__name__} is no attribute value")
+
+
+def _load(body: Any) -> Item:
+    return json.loads(body, object_hook=_unpack)
+
+
+def _unpack(found: dict[str, Any]) -> Any:
+    if len(found) == 1:
+        if "b" in found:
+            return base64.b85decode(found["b"])
+        if "s" in found:
+            return frozenset(found["s"])
+    return found

@@ -1,0 +1,133 @@
+"""The worker of the embedded backend: takes due messages and hands them to the engine, in threads of this process.
+
+It sleeps until something is sent or due; with a file it looks at it once a second, for what other processes did.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from polos.engine import schedules
+from polos.engine.commands import millis
+from polos.engine.engine import Engine
+from polos.engine.worker import Worker, no_limit
+from polos.errors import InvalidPayloadError
+from polos.local.backend import LocalBackend
+from polos.local.inbox import Received
+
+_log = logging.getLogger("polos.local")
+_LOOK_AT_FILE = 1.0
+_EXPIRE_EVERY_MS = 3_600_000
+
+
+class LocalWorker:
+    """Runs on threads of its own from `start` to `stop`.
+
+    With `own_only` it takes only what this process has sent; otherwise also what others, dead ones included, left.
+    """
+
+    def __init__(self, local: LocalBackend, engine: Engine, *, own_only: bool, concurrency: int = 32) -> None:
+        self._local, self._engine, self._own_only = local, engine, own_only
+        self._worker = Worker(engine)
+        self._slots = threading.Semaphore(concurrency)
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="polos-turn")
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="polos-worker", daemon=True)
+        self._expired_at = 0
+
+    def start(self) -> None:
+        if not self._own_only:
+            schedules.reconcile(self._local.recurrences, schedules.declared(self._engine.workflows().values()))
+        self._thread.start()
+
+    def take_all(self) -> None:
+        """From now on also take what other processes left, and fire schedules."""
+        if self._own_only:
+            self._own_only = False
+            schedules.reconcile(self._local.recurrences, schedules.declared(self._engine.workflows().values()))
+            self._local.inbox.changed.set()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Take no more messages and wait for the turns under way (at most `timeout` seconds each)."""
+        self._stopping.set()
+        self._local.inbox.changed.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        self._pool.shutdown(wait=timeout is None, cancel_futures=True)
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._look_around()
+                if not self._take_one():
+                    self._sleep()
+            except Exception:  # noqa: BLE001 - the worker goes on; the message comes again
+                _log.exception("the worker met an error and goes on")
+                self._stopping.wait(1.0)
+
+    def _look_around(self) -> None:
+        if self._own_only:
+            return
+        local = self._local
+        for holder in local.inbox.holders():
+            if local.presence.is_dead(holder):
+                count = local.inbox.take_over(holder, local.table)
+                _log.info("took over %d messages of a process that has ended", count)
+        local.recurrences.fire_due()
+        now = self._engine.now()
+        if now - self._expired_at > _EXPIRE_EVERY_MS:
+            self._expired_at = now
+            local.table.expire(now // 1000)
+
+    def _take_one(self) -> bool:
+        self._slots.acquire()
+        received = None
+        try:
+            self._local.inbox.changed.clear()
+            if not self._stopping.is_set():
+                received = self._local.inbox.receive(self._engine.workflows().keys(), own=self._own_only)
+        finally:
+            if received is None:
+                self._slots.release()
+        if received is None:
+            return False
+        self._pool.submit(self._handle, received)
+        return True
+
+    def _handle(self, received: Received) -> None:
+        try:
+            handle(self._local, self._worker, received)
+        except Exception:  # noqa: BLE001 - the worker goes on; the message comes again
+            _log.exception("a message could not be handled; it comes again")
+        finally:
+            self._slots.release()
+            self._local.inbox.changed.set()
+
+    def _sleep(self) -> None:
+        dues = [self._local.inbox.next_due(self._engine.workflows().keys(), own=self._own_only)]
+        if not self._own_only:
+            dues.append(self._local.recurrences.next_due())
+        now = millis(self._engine.clock.now())
+        waits = [max(0.0, (due - now) / 1000) for due in dues if due is not None]
+        if not self._local.database.in_memory:
+            waits.append(_LOOK_AT_FILE)
+        self._local.inbox.changed.wait(min(waits) if waits else None)
+
+
+def handle(
+    local: LocalBackend, worker: Worker, received: Received, remaining: Callable[[], float | None] = no_limit
+) -> None:
+    """Hand one message to the engine; delete it, put it back, or bury it if it can never be handled."""
+    try:
+        done = worker.handle(received.message, remaining)
+    except InvalidPayloadError as error:
+        _log.error("a message can't be handled and was put aside: %s", error)
+        local.inbox.bury(received.row, str(error))
+        return
+    if done:
+        local.inbox.delete(received.row)
+    else:
+        local.inbox.put_back(received.row)

@@ -1,0 +1,230 @@
+"""What the engine asks of a backend: a table, an inbox, timers, topics, schedules, payloads, a clock.
+
+A backend translates and decides nothing: no port knows what a workflow is. Every call is blocking and may be made from
+any thread. A call either took effect, or raised; one that raised anything but `ConditionFailed` may have taken effect.
+Cost is given in requests to AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from polos.core.conditions import Change, Condition, Item
+from polos.core.items import Key
+
+
+class ConditionFailed(Exception):
+    """The condition of a write did not hold; nothing was written. `item` is what is stored (None: nothing)."""
+
+    def __init__(self, item: Item | None) -> None:
+        self.item = item
+        super().__init__("the condition of a write did not hold")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a listing. `cursor` continues it; None: there is no more."""
+
+    items: list[Item]
+    cursor: str | None
+
+
+class Table(Protocol):
+    """Single-item atomic writes and consistent reads, as in Amazon DynamoDB."""
+
+    def get(self, key: Key) -> Item | None:
+        """Consistent. 1 request."""
+        ...
+
+    def get_many(self, keys: Sequence[Key]) -> list[Item]:
+        """Consistent, in no order, missing ones left out. 1 request per 100 keys."""
+        ...
+
+    def put(self, item: Item, condition: Condition | None = None) -> None:
+        """Write the whole item if the condition holds of what is stored, atomically. 1 request.
+
+        Raises `ConditionFailed` with the stored item. A reply that was lost and asked for again may come back as
+        `ConditionFailed` against one's own write: compare the writer token.
+        """
+        ...
+
+    def update(self, key: Key, change: Change, condition: Condition | None = None) -> Item:
+        """Change the item, or create it, if the condition holds; the item as it is after. 1 request."""
+        ...
+
+    def delete(self, key: Key, condition: Condition | None = None) -> None:
+        """Remove the item if the condition holds; a missing item is no error. 1 request."""
+        ...
+
+    def query(
+        self,
+        pk: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> list[Item]:
+        """The items of a partition whose sk begins with `prefix` and is > `after`, in sk order. Consistent.
+
+        1 request per MB read. With `reverse` the order is descending and `after` is not used.
+        """
+        ...
+
+    def by_start(
+        self, bucket: str, *, since: str = "", until: str = "~", limit: int = 100, reverse: bool = True
+    ) -> list[Item]:
+        """Execution items of one index bucket by start time: pk, sk, workflow and sort key. NOT consistent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to send. `lane` is "start" for new executions and "wake" for everything else.
+
+    `delay` is in seconds and at most 900, as for Amazon SQS (SQS quotas, "Message timers").
+    """
+
+    body: Mapping[str, Any]
+    delay: float = 0.0
+    lane: str = "wake"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as received. `extend(seconds)` moves the moment at which it is delivered again unless deleted."""
+
+    id: str
+    body: Mapping[str, Any]
+    received: int
+    extend: Callable[[float], None]
+
+
+class Inbox(Protocol):
+    """At-least-once delivery, in no order, of messages that are handed again until their handler succeeds."""
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        """Send all; raises if one of them was not taken. 1 request per 10."""
+        ...
+
+
+class Timers(Protocol):
+    """Messages that arrive at a time more than 15 minutes away."""
+
+    def schedule(self, name: str, due: datetime, body: Mapping[str, Any]) -> None:
+        """Deliver `body` into the inbox at `due` or up to a minute later. A name that exists is left as it is.
+
+        Idempotent by `name` (any string; the adapter hashes it). 1 request.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A message on a topic. `sequence` orders events by publisher time: milliseconds * 2**20 + a counter.
+
+    `data` is encoded (`str`, or `bytes` if compressed) or, if `pointer` is set, stored under that key.
+    """
+
+    id: str
+    topic: str
+    sequence: int
+    event_type: str | None
+    data: str | bytes | None
+    pointer: str | None = None
+
+
+class Topics(Protocol):
+    """The way of an event from a publisher to the handler of events."""
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand over all; raises if one of them was not taken. 1 request per 10."""
+        ...
+
+
+class Payloads(Protocol):
+    """Large values beside the table."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store; the same key always holds the same bytes. 1 request."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Raises `KeyError` if there is none. 1 request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """A recurring schedule as declared: five-field cron, IANA time zone, one per workflow and key."""
+
+    workflow_id: str
+    key: str
+    cron: str
+    timezone: str
+    paused: bool = False
+
+
+class Recurrences(Protocol):
+    """Recurring ticks: for each nominal time one message `{"t": "tick", "wf", "key", "at", "cron", "tz"}` or more."""
+
+    def apply(self, schedule: Recurring) -> None:
+        """Create it or replace it. 1 or 2 requests."""
+        ...
+
+    def remove(self, workflow_id: str, key: str) -> None:
+        """Remove it; a missing one is no error. 1 or 2 requests."""
+        ...
+
+    def list(self) -> list[Recurring]: ...
+
+
+class Clock(Protocol):
+    """Time. Wall time goes into records; monotonic time measures leases and deadlines."""
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from some point, never going back."""
+        ...
+
+    def real_delay(self, seconds: float) -> float:
+        """For how long to really wait in process for a backoff of less than a second (0 where time is virtual)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers of the protocol, in seconds unless named otherwise (design.md gives the reason of each)."""
+
+    lease: float = 30.0
+    renew: float = 15.0
+    margin: float = 5.0
+    near: float = 5.0
+    stop_before: float = 10.0
+    cancel_before: float = 2.0
+    event_retention: float = 86_400.0
+    retention: float = 14 * 86_400.0
+    inline_bytes: int = 100_000
+    death_delays: tuple[float, ...] = (60.0, 300.0, 900.0)
+    max_deaths: int = 5
+    spent: int = 16
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One set of adapters."""
+
+    table: Table
+    inbox: Inbox
+    timers: Timers
+    topics: Topics
+    payloads: Payloads
+    recurrences: Recurrences
+    clock: Clock
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,54 @@
+"""Queues: how many executions may run at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from polos.core.identity import check_queue
+from polos.errors import InvalidPayloadError, WorkflowDefinitionError
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A named queue. At most `concurrency_limit` executions per concurrency key run at once; None: no limit."""
+
+    name: str
+    concurrency_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            check_queue(self.name)
+        except InvalidPayloadError as error:
+            raise WorkflowDefinitionError(str(error)) from None
+        limit = self.concurrency_limit
+        if limit is not None and (isinstance(limit, bool) or limit < 1):
+            raise WorkflowDefinitionError(
+                f"The concurrency limit of queue {self.name!r} is {limit!r}; it must be a whole number from 1."
+            )
+
+
+def queue(name: str, concurrency_limit: int | None = None) -> Queue:
+    """Declare a queue, to be given to `@workflow(queue=...)`."""
+    return Queue(name, concurrency_limit)
+
+
+def as_queue(value: str | Queue | Mapping[str, Any] | None, workflow_id: str) -> Queue | None:
+    """The queue that a declaration means. Raises `WorkflowDefinitionError`."""
+    match value:
+        case None | Queue():
+            return value
+        case str():
+            return Queue(value)
+        case Mapping():
+            unknown = set(value) - {"name", "concurrency_limit"}
+            if unknown:
+                raise WorkflowDefinitionError(
+                    f"The queue of workflow {workflow_id!r} has unknown fields: {', '.join(sorted(unknown))}."
+                )
+            return Queue(value.get("name", workflow_id), value.get("concurrency_limit"))
+        case _:
+            raise WorkflowDefinitionError(
+                f"The queue of workflow {workflow_id!r} must be a name, a Queue or a dict, not {type(value).__name__}."
+            )

@@ -1,0 +1,290 @@
+"""`ctx.step`: what a workflow body can ask for. Each call turns its arguments into an operation and waits for it.
+
+Nothing here acts: the engine does, after the body has gone quiet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Generator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+from polos import clock, tracing
+from polos.core import codec
+from polos.core.annotations import return_annotation
+from polos.core.identity import check_execution_id, check_queue, check_step_key, check_topic
+from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartChild
+from polos.core.replay import Replay
+from polos.core.retry import RetryOn, RetryPolicy
+from polos.errors import InvalidPayloadError
+from polos.handle import ExecutionHandle
+from polos.queues import Queue
+from polos.types.types import EventPayload
+from polos.workflow import Workflow, find_workflow
+
+
+class _DefaultRetries(int):
+    """The default of `max_retries`, told apart from the same number given by the caller."""
+
+
+_RETRIES: Final = _DefaultRetries(2)
+_ONCE: Final = RetryPolicy(max_retries=0)
+
+
+class Step:
+    """The durable calls of one execution. The first argument of each is the step key, unique in the execution."""
+
+    def __init__(self, replay: Replay, run_topic: str, now: Callable[[], int]) -> None:
+        self._replay, self._run_topic, self._now = replay, run_topic, now
+
+    async def run(
+        self,
+        key: str,
+        func: Callable[..., Any],
+        /,
+        *args: Any,
+        max_retries: int = _RETRIES,
+        base_delay: float = 1.0,
+        max_delay: float = 10.0,
+        backoff: float = 2.0,
+        retry_on: RetryOn = Exception,
+        timeout: float | timedelta | None = None,
+        at_most_once: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Call `func(*args, **kwargs)` once and record what it returns; every replay gets that value.
+
+        Sync functions run in a thread. After failed attempt n (from 1) the next comes
+        `min(base_delay * backoff**(n-1), max_delay)` seconds later, `max_retries` times.
+        `retry_on` is an exception type, a tuple, or a predicate; others fail at once. `timeout` limits one attempt.
+        With `at_most_once` an attempt that a crash interrupted is not run again: the step fails ("interrupted"), or, if
+        you gave `max_retries`, takes its next retry.
+        Raises `StepExecutionError` (`StepTimeoutError`, `SerializationError`). On AWS: 1 put; a delay of a second or
+        more suspends and costs 1 put and 1 send.
+        """
+        if not callable(func):
+            raise TypeError(f"Step {key!r}: {func!r} is not callable.")
+        policy = RetryPolicy(
+            int(max_retries),
+            base_delay,
+            max_delay,
+            backoff,
+            retry_on,
+            _seconds(timeout),
+            retry_interrupted=max_retries is not _RETRIES,
+        )
+        annotation = _result_annotation(func)
+        request = Run(
+            func,
+            args,
+            kwargs,
+            policy,
+            revive=functools.partial(codec.decode, annotation=annotation),
+            encode=lambda value: codec.roundtrip(value, annotation, step_key=key)[0],
+            at_most_once=at_most_once,
+        )
+        return await self._replay.perform(key, request)
+
+    async def wait_for(
+        self,
+        key: str,
+        seconds: float = 0,
+        minutes: float = 0,
+        hours: float = 0,
+        days: float = 0,
+        weeks: float = 0,
+    ) -> None:
+        """Suspend for a time. Zero returns at once; a negative time is a `ValueError`. On AWS: 1 put and 1 send."""
+        delay = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
+        if delay < timedelta(0):
+            raise ValueError(f"Step {key!r} waits for a negative time: {delay.total_seconds():g} s.")
+        await self._replay.perform(key, Sleep(delay.total_seconds()))
+
+    async def wait_until(self, key: str, when: datetime) -> None:
+        """Suspend until a moment; a naive one is UTC, a past one returns at once."""
+        await self._replay.perform(key, Sleep(until=when if when.tzinfo is not None else when.replace(tzinfo=UTC)))
+
+    async def wait_for_event(
+        self, key: str, topic: str, timeout: float | timedelta | None = None, event_type: str | None = None
+    ) -> EventPayload:
+        """Suspend until an event on `topic`: the oldest since the execution started that no earlier wait took.
+
+        `timeout` in seconds or as a timedelta; when it passes, `StepTimeoutError`. On AWS: 2 puts, 1 delete, and 1
+        query a turn.
+        """
+        request = AwaitEvent(check_topic(topic), _event, _seconds(timeout), event_type)
+        return await self._replay.perform(key, request)
+
+    async def publish_event(self, key: str, topic: str, data: Any = None, event_type: str | None = None) -> None:
+        """Publish one event. Waits and triggers get it once, whatever crashes; its id is made from execution and key.
+
+        Topics that begin with `workflow/` are the runtime's own: `InvalidPayloadError`.
+        """
+        if check_topic(topic).startswith("workflow/"):
+            raise InvalidPayloadError(f"The topic {topic!r} is the runtime's own; use publish_workflow_event.")
+        await self._replay.perform(key, Publish(topic, codec.encode(data, step_key=key), event_type))
+
+    async def publish_workflow_event(self, key: str, data: Any = None, event_type: str | None = None) -> None:
+        """Publish one event into the stream of this run (the root execution's)."""
+        await self._replay.perform(key, Publish(self._run_topic, codec.encode(data, step_key=key), event_type))
+
+    async def suspend(self, key: str, data: Any = None, timeout: float | timedelta | None = None) -> dict[str, Any]:
+        """Suspend until somebody resumes this step; `data` is shown as `suspend_<key>` in the run's stream.
+
+        Returns the resume event as a dict whose `"data"` is what the resumer gave. A resume that came before is kept.
+        When `timeout` passes, `StepTimeoutError`.
+        """
+        request = AwaitResume(codec.encode(data, step_key=key), _resumed, _seconds(timeout))
+        return await self._replay.perform(key, request)
+
+    async def resume(
+        self, key: str, suspend_step_key: str, suspend_execution_id: str, suspend_workflow_id: str, data: Any = None
+    ) -> None:
+        """Resume step `suspend_step_key` of another execution. The first resume of a step counts."""
+        check_step_key(suspend_step_key)
+        check_execution_id(suspend_execution_id)
+        text = codec.encode(data, step_key=key)
+        request = ResumeOther(suspend_execution_id, suspend_workflow_id, suspend_step_key, text)
+        await self._replay.perform(key, request)
+
+    async def invoke(
+        self,
+        key: str,
+        workflow: Workflow[Any, Any] | str,
+        payload: Any = None,
+        initial_state: Any = None,
+        queue: str | Queue | None = None,
+        concurrency_key: str | None = None,
+        run_timeout_seconds: float | None = None,
+    ) -> ExecutionHandle:
+        """Start a child, exactly once, and go on. On AWS: 1 send and 1 put."""
+        request = self._child(key, workflow, payload, False, initial_state, queue, concurrency_key, run_timeout_seconds)
+        return await self._replay.perform(key, request)
+
+    async def invoke_and_wait(
+        self,
+        key: str,
+        workflow: Workflow[Any, Any] | str,
+        payload: Any = None,
+        initial_state: Any = None,
+        queue: str | Queue | None = None,
+        concurrency_key: str | None = None,
+        run_timeout_seconds: float | None = None,
+    ) -> Any:
+        """Start a child, exactly once, suspend until it ends, return its result.
+
+        Raises `ChildWorkflowError` if it failed, was cancelled or timed out. On AWS: 1 send and 2 puts.
+        """
+        request = self._child(key, workflow, payload, True, initial_state, queue, concurrency_key, run_timeout_seconds)
+        return await self._replay.perform(key, request)
+
+    def _child(
+        self,
+        key: str,
+        workflow: Workflow[Any, Any] | str,
+        payload: Any,
+        wait: bool,
+        initial_state: Any,
+        queue: str | Queue | None,
+        concurrency_key: str | None,
+        run_timeout_seconds: float | None,
+    ) -> StartChild:
+        child = find_workflow(workflow)
+        text = codec.encode(child.accept(payload), step_key=key)
+        options = start_options(child, queue, concurrency_key, run_timeout_seconds, initial_state)
+        revive = functools.partial(codec.decode, annotation=child.result_annotation) if wait else _handle
+        return StartChild(child.id, text, wait, revive, options)
+
+    async def uuid(self, key: str) -> str:
+        """A random UUID, recorded."""
+        return await self._record(key, "uuid", lambda: clock.new_uuid())
+
+    async def now(self, key: str) -> int:
+        """The time in milliseconds since 1970, recorded."""
+        return await self._record(key, "now", self._now)
+
+    async def random(self, key: str) -> float:
+        """A random number in [0, 1), recorded."""
+        return await self._record(key, "random", clock.draw)
+
+    async def _record(self, key: str, kind: str, func: Callable[[], Any]) -> Any:
+        request = Run(func, (), {}, _ONCE, codec.decode, codec.encode, inline=True, durable_kind=kind)
+        return await self._replay.perform(key, request)
+
+    @contextlib.contextmanager
+    def trace(self, name: str, attributes: Mapping[str, Any] | None = None) -> Generator[Any]:
+        """An OpenTelemetry span around what is done inside; does nothing without OpenTelemetry. Not durable."""
+        with tracing.span(name, attributes, quiet=self._replay.replaying) as span:
+            yield span
+
+
+def start_options(
+    workflow: Workflow[Any, Any],
+    queue: str | Queue | None,
+    concurrency_key: str | None,
+    run_timeout_seconds: float | None,
+    initial_state: Any,
+) -> dict[str, Any]:
+    """The parts of a start that a caller may choose, as they are stored. Raises `InvalidPayloadError`."""
+    chosen = Queue(queue) if isinstance(queue, str) else queue
+    declared = workflow.queue
+    options: dict[str, Any] = {}
+    limit = declared.concurrency_limit if declared is not None and chosen is None else None
+    if chosen is not None:
+        check_queue(chosen.name)
+        limits = [chosen.concurrency_limit]
+        if declared is not None and declared.name == chosen.name:
+            limits.append(declared.concurrency_limit)
+        limit = min((one for one in limits if one is not None), default=None)
+    if chosen is not None or declared is not None:
+        named = chosen or declared
+        options["queue"] = named.name if named is not None else workflow.id
+    if limit is not None:
+        options["limit"] = limit
+    if concurrency_key is not None:
+        options["ckey"] = check_queue(concurrency_key)
+    seconds = run_timeout_seconds if run_timeout_seconds is not None else workflow.timeout
+    if seconds is not None:
+        if isinstance(seconds, bool) or not seconds > 0:
+            raise InvalidPayloadError(f"run_timeout_seconds must be positive, not {seconds!r}.")
+        options["timeout"] = float(seconds)
+    if initial_state is not None:
+        if workflow.state_schema is None:
+            raise InvalidPayloadError(f"initial_state was given, but workflow {workflow.id!r} has no state_schema.")
+        state = codec.validate(initial_state, workflow.state_schema, what=f"the initial state of {workflow.id!r}")
+        options["state"] = codec.encode(state)
+    return options
+
+
+def _seconds(timeout: float | timedelta | None) -> float | None:
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if seconds is not None and (isinstance(seconds, bool) or not seconds > 0):
+        raise ValueError(f"A timeout must be positive, not {timeout!r}.")
+    return seconds
+
+
+@functools.lru_cache(maxsize=1024)
+def _annotation_of(func: Callable[..., Any]) -> Any:
+    return return_annotation(func)
+
+
+def _result_annotation(func: Callable[..., Any]) -> Any:
+    try:
+        return _annotation_of(func)
+    except TypeError:
+        return return_annotation(func)
+
+
+def _event(text: str) -> EventPayload:
+    return EventPayload.model_validate(codec.decode(text))
+
+
+def _resumed(text: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", codec.decode(text))
+
+
+def _handle(text: str) -> ExecutionHandle:
+    return ExecutionHandle.model_validate(json.loads(text))

@@ -1,0 +1,243 @@
+"""`Environment`: deploy workflows into a backend in virtual time, and drive them from a test."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from polos import ambient
+from polos.client import Polos
+from polos.engine import queries
+from polos.errors import UsageError
+from polos.handle import ExecutionHandle
+from polos.testing.harness import EPOCH, Crash, Delivery, Harness
+from polos.types.types import ExecutionDetail
+from polos.workflow import Workflow, get_all_workflows
+
+T = TypeVar("T")
+_GRACE = 0.05
+_JUMPS = 100_000
+_DELIVERIES = 200_000
+
+
+class Environment:
+    """The runtime under test. Nothing sleeps for real: time moves by `advance` and `finish`.
+
+    `backend="memory"` is the embedded backend in memory; `"moto"` makes the resources of the template under moto and
+    drives the real Lambda handlers. `workflows=None` deploys every registered one. `invocation_seconds` is the time
+    limit of one invocation; real time counts into it. `crashes` counts the invocations that a test let die.
+    """
+
+    def __init__(
+        self,
+        backend: Literal["memory", "moto"] = "memory",
+        workflows: Iterable[Workflow[Any, Any]] | None = None,
+        start_time: datetime | None = None,
+        invocation_seconds: float = 900,
+        faults: object = None,
+    ) -> None:
+        if faults is not None:
+            raise UsageError("Fault injection is not available in this version.")
+        self._backend = backend
+        chosen = None if workflows is None else {workflow.id: workflow for workflow in workflows}
+        self._workflows: Callable[[], Mapping[str, Workflow[Any, Any]]] = (
+            get_all_workflows if chosen is None else lambda: chosen
+        )
+        start = start_time or EPOCH
+        self._start = start if start.tzinfo is not None else start.replace(tzinfo=UTC)
+        self._invocation_seconds = invocation_seconds
+        self._harness: Harness | None = None
+        self._client: Polos | None = None
+        self._outer: ambient.Client | None = None
+        self._driver = ThreadPoolExecutor(1, thread_name_prefix="polos-environment")
+        self._handlers = ThreadPoolExecutor(64, thread_name_prefix="polos-invocation")
+        self._in_flight: set[Future[None]] = set()
+        self._changed = threading.Event()
+        self.crashes = 0
+
+    # ---- life
+
+    async def __aenter__(self) -> Environment:
+        await self._drive(self._enter)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def _enter(self) -> Harness:
+        if self._harness is None:
+            self._harness = self._make()
+            self._client = Polos(engine=self._harness.engine)
+            self._outer = ambient.current()
+            ambient.use(self._client)
+        return self._harness
+
+    def close(self) -> None:
+        """Drop the backend and everything in it."""
+        if self._harness is not None:
+            ambient.use(self._outer)
+            self._driver.submit(self._harness.close).result()
+        self._driver.shutdown()
+        self._handlers.shutdown(wait=False, cancel_futures=True)
+
+    def _make(self) -> Harness:
+        if self._backend == "memory":
+            from polos.testing.memory_harness import MemoryHarness
+
+            return MemoryHarness(self._workflows, self._start, self._invocation_seconds)
+        if self._backend == "moto":
+            from polos.testing.moto_harness import MotoHarness
+
+            return MotoHarness(self._workflows, self._start, self._invocation_seconds)
+        raise UsageError(f"There is no backend {self._backend!r} for tests; use 'memory' or 'moto'.")
+
+    @property
+    def _open(self) -> Harness:
+        return self._harness or self._driver.submit(self._enter).result()
+
+    @property
+    def client(self) -> Polos:
+        """A client of this backend."""
+        self._open  # noqa: B018 - opened on first use
+        assert self._client is not None
+        return self._client
+
+    async def _drive(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._driver, work, *args)
+
+    # ---- what a test does
+
+    async def start(self, workflow: Workflow[Any, Any], payload: Any = None, **options: Any) -> ExecutionHandle:
+        """Start an execution; nothing runs before `settle`, `advance` or `finish`."""
+        return await workflow.start(payload, client=self.client, **options)
+
+    async def settle(self) -> None:
+        """Deliver everything that is due now, until nothing can move without time passing."""
+        await self._drive(self._settle)
+
+    async def advance(self, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Move virtual time on. Timers, delays and schedules fire in order on the way."""
+        span = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
+        if span < timedelta(0):
+            raise ValueError("Time does not go back.")
+        await self._drive(self._advance_to, self.now + span)
+
+    async def finish(self, handle: ExecutionHandle | str) -> Any:
+        """Run an execution to its end, jumping from timer to timer; its result, or its error raised, as `run()` does.
+
+        Raises `UsageError` if nothing that is scheduled will ever move it (it waits for an event, say).
+        """
+        execution_id = handle if isinstance(handle, str) else handle.id
+        return await self._drive(self._finish, execution_id)
+
+    async def publish(
+        self, topic: str, data: Any = None, event_type: str | None = None, event_id: str | None = None
+    ) -> int:
+        """Publish an event; its sequence id. It is delivered by `settle`, `advance` or `finish`."""
+        event = await self.client.encode_event(topic, data, event_type, event_id)
+        await self.client.publish_events([event])
+        return event.sequence
+
+    async def resume(self, handle: ExecutionHandle | str, step_key: str, data: Any = None) -> None:
+        """Resume a suspended step."""
+        await self.client.resume("", handle if isinstance(handle, str) else handle.id, step_key, data)
+
+    async def cancel(self, handle: ExecutionHandle | str) -> bool:
+        """Ask an execution to stop."""
+        return await self.client.cancel_execution(handle if isinstance(handle, str) else handle.id)
+
+    async def describe(self, handle: ExecutionHandle | str) -> ExecutionDetail:
+        """Everything that is known of an execution."""
+        return await self.client.describe(handle if isinstance(handle, str) else handle.id)
+
+    @property
+    def now(self) -> datetime:
+        """Virtual time."""
+        return self._open.clock.now()
+
+    @property
+    def requests(self) -> Counter[str]:
+        """Backend requests so far, by the name of the AWS operation."""
+        return self._open.requests
+
+    @property
+    def harness(self) -> Harness:
+        """What drives the backend, for tests of the runtime itself."""
+        return self._open
+
+    # ---- driving, on the driver's thread
+
+    def _settle(self) -> None:
+        self._enter()
+        for _ in range(_DELIVERIES):
+            self._changed.clear()
+            delivery = self._open.take_due()
+            if delivery is not None:
+                self._deliver(delivery)
+            elif self._in_flight:
+                self._changed.wait(1.0)
+                self._collect()
+            else:
+                return
+        raise UsageError("The environment does not settle: messages go round without end.")
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """One after the other; an invocation that takes long in real time lets the next begin beside it."""
+        future = self._handlers.submit(self._run, delivery)
+        future.add_done_callback(lambda _: self._changed.set())
+        self._in_flight.add(future)
+        try:
+            future.result(timeout=_GRACE)
+        except TimeoutError:
+            if future.done():
+                raise
+        except Exception:
+            self._in_flight.discard(future)
+            raise
+        self._collect()
+
+    def _run(self, delivery: Delivery) -> None:
+        try:
+            delivery.run()
+        except Crash:
+            self.crashes += 1
+
+    def _collect(self) -> None:
+        done = {future for future in self._in_flight if future.done()}
+        self._in_flight -= done
+        for future in done:
+            future.result()
+
+    def _advance_to(self, target: datetime) -> None:
+        self._settle()
+        for _ in range(_JUMPS):
+            due = self._open.next_due()
+            if due is None or due > target:
+                break
+            self._open.clock.jump(due)
+            self._settle()
+        self._open.clock.jump(target)
+        self._settle()
+
+    def _finish(self, execution_id: str) -> Any:
+        engine = self._enter().engine
+        for _ in range(_JUMPS):
+            self._settle()
+            item = queries.ended(engine, execution_id)
+            if item is not None:
+                return queries.outcome(engine, item)
+            due = self._open.next_due()
+            if due is None:
+                waits = queries.describe(engine, execution_id).waiting_for
+                shown = ", ".join(f"{step.kind} {step.key!r}" for step in waits) or "nothing that is known"
+                raise UsageError(
+                    f"Execution {execution_id} can't finish: nothing is scheduled that would move it. "
+                    f"It waits for: {shown}."
+                )
+            self._open.clock.jump(due)
+        raise UsageError(f"Execution {execution_id} does not end.")

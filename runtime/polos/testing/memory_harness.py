@@ -1,0 +1,154 @@
+"""The embedded backend in memory, in virtual time, with every request counted under its AWS name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from polos.clock import SystemClock
+from polos.core.conditions import Change, Condition, Item
+from polos.core.items import Key
+from polos.engine import schedules
+from polos.engine.commands import millis, moment
+from polos.engine.engine import Engine
+from polos.engine.worker import Worker
+from polos.local.backend import LocalBackend, local_backend
+from polos.local.inbox import Received
+from polos.local.worker import handle
+from polos.ports import Backend, Event, Limits, Outgoing, Table
+from polos.testing.harness import VirtualClock
+from polos.workflow import Workflow
+
+# A single clock has no skew: nothing needs to stay in process for it.
+LIMITS = Limits(near=0.0)
+
+
+class CountingTable:
+    """A table that counts its requests."""
+
+    def __init__(self, table: Table, requests: Counter[str]) -> None:
+        self._table, self._requests = table, requests
+
+    def get(self, key: Key) -> Item | None:
+        self._requests["GetItem"] += 1
+        return self._table.get(key)
+
+    def get_many(self, keys: Sequence[Key]) -> list[Item]:
+        self._requests["BatchGetItem"] += (len(keys) + 99) // 100
+        return self._table.get_many(keys)
+
+    def put(self, item: Item, condition: Condition | None = None) -> None:
+        self._requests["PutItem"] += 1
+        self._table.put(item, condition)
+
+    def update(self, key: Key, change: Change, condition: Condition | None = None) -> Item:
+        self._requests["UpdateItem"] += 1
+        return self._table.update(key, change, condition)
+
+    def delete(self, key: Key, condition: Condition | None = None) -> None:
+        self._requests["DeleteItem"] += 1
+        self._table.delete(key, condition)
+
+    def query(
+        self,
+        pk: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> list[Item]:
+        self._requests["Query"] += 1
+        return self._table.query(pk, prefix=prefix, after=after, limit=limit, reverse=reverse)
+
+    def by_start(
+        self, bucket: str, *, since: str = "", until: str = "~", limit: int = 100, reverse: bool = True
+    ) -> list[Item]:
+        self._requests["Query"] += 1
+        return self._table.by_start(bucket, since=since, until=until, limit=limit, reverse=reverse)
+
+
+class CountingInbox:
+    """Inbox, timers and topics that count their requests."""
+
+    def __init__(self, local: LocalBackend, requests: Counter[str]) -> None:
+        self._inbox, self._requests = local.inbox, requests
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        self._requests["SendMessage"] += (len(messages) + 9) // 10
+        self._inbox.send(messages)
+
+    def schedule(self, name: str, due: datetime, body: Mapping[str, Any]) -> None:
+        self._requests["CreateSchedule"] += 1
+        self._inbox.schedule(name, due, body)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        self._requests["PutEvents"] += (len(events) + 9) // 10
+        self._inbox.publish(events)
+
+
+class MemoryDelivery:
+    """One received message."""
+
+    def __init__(self, harness: MemoryHarness, received: Received) -> None:
+        self._harness, self._received = harness, received
+
+    def run(self) -> None:
+        harness = self._harness
+        began = harness.clock.monotonic()
+
+        def remaining() -> float:
+            return harness.invocation_seconds - (harness.clock.monotonic() - began)
+
+        harness.requests["ReceiveMessage"] += 1
+        handle(harness.local, harness.worker, self._received, remaining)
+
+
+class MemoryHarness:
+    """The Harness of `Environment(backend="memory")`."""
+
+    def __init__(
+        self,
+        workflows: Callable[[], Mapping[str, Workflow[Any, Any]]],
+        start: datetime,
+        invocation_seconds: float,
+    ) -> None:
+        self.clock = VirtualClock(start, SystemClock())
+        self.requests: Counter[str] = Counter()
+        self.invocation_seconds = invocation_seconds
+        self.local = local_backend(":memory:", clock=self.clock, limits=LIMITS)
+        inner = self.local.backend
+        counting = CountingInbox(self.local, self.requests)
+        backend = Backend(
+            table=CountingTable(inner.table, self.requests),
+            inbox=counting,
+            timers=counting,
+            topics=counting,
+            payloads=inner.payloads,
+            recurrences=inner.recurrences,
+            clock=self.clock,
+            limits=LIMITS,
+        )
+        self.engine = Engine(backend, workflows=workflows)
+        self.worker = Worker(self.engine)
+        schedules.reconcile(inner.recurrences, schedules.declared(workflows().values()))
+
+    def take_due(self) -> MemoryDelivery | None:
+        self.local.recurrences.fire_due()
+        received = self.local.inbox.receive(self.engine.workflows().keys())
+        return None if received is None else MemoryDelivery(self, received)
+
+    def next_due(self) -> datetime | None:
+        dues = [self.local.inbox.next_due(self.engine.workflows().keys()), self.local.recurrences.next_due()]
+        now = millis(self.clock.now())
+        later = [due for due in dues if due is not None]
+        return moment(max(min(later), now)) if later else None
+
+    def pending(self) -> int:
+        """How many messages wait to be delivered, timers of the backend included."""
+        return len(self.local.database.read("SELECT 1 FROM messages"))
+
+    def close(self) -> None:
+        self.local.close()

@@ -1,0 +1,1 @@
+"""The data types that programs exchange with the runtime."""

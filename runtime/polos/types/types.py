@@ -1,0 +1,128 @@
+"""Payloads, results and details: plain pydantic models, no behaviour."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EventPayload(BaseModel):
+    """One event, as a wait returns it and a triggered workflow receives it.
+
+    `sequence_id` orders events by publisher time; `created_at` is the publisher's time (aware, UTC).
+    """
+
+    id: str
+    sequence_id: int
+    topic: str
+    event_type: str | None = None
+    data: Any = None
+    created_at: datetime
+
+
+class BatchEventPayload(BaseModel):
+    """The events of one batch, in order."""
+
+    events: list[EventPayload]
+
+
+class SchedulePayload(BaseModel):
+    """What a scheduled workflow receives.
+
+    `timestamp` is the nominal time of the tick (aware, UTC), `last_timestamp` that of the last tick that started an
+    execution, `upcoming` the next nominal time, `timezone` an IANA name.
+    """
+
+    timestamp: datetime
+    last_timestamp: datetime | None = None
+    timezone: str = "UTC"
+    schedule_id: str
+    key: str
+    upcoming: datetime
+
+
+class StreamEvent(EventPayload):
+    """One event of a stream."""
+
+
+class BatchWorkflowInput(BaseModel):
+    """One item of a batch: `id` is the workflow's id."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    id: str
+    payload: Any = None
+    initial_state: Any = None
+    run_timeout_seconds: float | None = None
+
+
+class BatchStepResult(BaseModel):
+    """The outcome of one item of a batch, in the order of the inputs."""
+
+    workflow_id: str
+    success: bool
+    result: Any = None
+    error: str | None = None
+
+
+class ErrorDetail(BaseModel):
+    """A failure: class name, message and the original traceback as text."""
+
+    type: str
+    message: str
+    traceback: str | None = None
+
+
+class StepDetail(BaseModel):
+    """One step of an execution, in the order in which the steps began.
+
+    `kind` is "step", "timer", "event", "suspend", "child", "invoke", "publish", "resume", "uuid", "now", "random" …;
+    `status` is "completed", "failed", "retrying", "waiting" or "started". `detail` says what a wait is for.
+    """
+
+    key: str
+    kind: str
+    status: str
+    attempts: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    result: Any = None
+    error: ErrorDetail | None = None
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class ExecutionSummary(BaseModel):
+    """One line of a listing."""
+
+    id: str
+    workflow_id: str
+    status: str
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    parent_execution_id: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class ExecutionDetail(ExecutionSummary):
+    """Everything that is known of one execution.
+
+    `invocations` counts the invocations that advanced it, `waiting_for` are the steps that it waits for.
+    """
+
+    payload: Any = None
+    result: Any = None
+    error: ErrorDetail | None = None
+    steps: list[StepDetail] = Field(default_factory=list[StepDetail])
+    waiting_for: list[StepDetail] = Field(default_factory=list[StepDetail])
+    children: list[str] = Field(default_factory=list[str])
+    invocations: int = 0
+    retry_count: int = 0
+    root_execution_id: str = ""
+    root_workflow_id: str = ""
+    session_id: str | None = None
+    user_id: str | None = None
+    timeout_at: datetime | None = None
+    final_state: Any = None

@@ -1,0 +1,358 @@
+"""`@workflow`: declaring durable functions, and the registry of those declared.
+
+Everything that can be wrong with a declaration is an error at import that names the function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from pydantic import BaseModel
+
+from polos import ambient, current
+from polos.ambient import Client
+from polos.core import codec, cron
+from polos.core.identity import check_topic, check_workflow_id
+from polos.errors import InvalidPayloadError, WorkflowDefinitionError, WorkflowNotFoundError
+from polos.handle import ExecutionHandle
+from polos.hooks import Hook, as_hooks
+from polos.queues import Queue, as_queue
+from polos.types.types import BatchEventPayload, EventPayload, SchedulePayload
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_START_OPTIONS = frozenset(
+    {"queue", "concurrency_key", "session_id", "user_id", "initial_state", "run_timeout_seconds", "tags", "id",
+     "queue_name", "queue_concurrency_limit"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """The schedule that a declaration asks for: five-field cron, IANA time zone, key."""
+
+    cron: str
+    timezone: str = "UTC"
+    key: str = "global"
+    overlap: str = "skip"
+
+
+class Workflow(Generic[P, R]):
+    """A declared workflow. `id` names it everywhere; `function` is the decorated function."""
+
+    def __init__(
+        self,
+        function: Callable[P, Awaitable[R] | R],
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        queue: str | Queue | Mapping[str, Any] | None = None,
+        trigger_on_event: str | None = None,
+        batch_size: int = 1,
+        batch_timeout_seconds: float | None = None,
+        schedule: bool | str | Mapping[str, Any] | None = None,
+        on_start: Hook | list[Hook] | None = None,
+        on_end: Hook | list[Hook] | None = None,
+        state_schema: type[BaseModel] | None = None,
+        max_retries: int = 2,
+        timeout: float | timedelta | None = None,
+        frame_locals: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.function = function
+        self.name = getattr(function, "__qualname__", repr(function))
+        where = f"{self.name} ({getattr(function, '__module__', '?')})"
+        self.id = check_workflow_id(id if id is not None else getattr(function, "__name__", ""), where)
+        self.description = description if description is not None else inspect.getdoc(function)
+        self.queue = as_queue(queue, self.id)
+        self.trigger = check_topic(trigger_on_event) if trigger_on_event is not None else None
+        self.batch_size, self.batch_timeout_seconds = batch_size, batch_timeout_seconds
+        self.schedulable = schedule is not None and schedule is not False
+        self.schedule = _as_schedule(schedule, where)
+        if self.schedulable and self.trigger is not None:
+            raise WorkflowDefinitionError(
+                f"{where} has both schedule and trigger_on_event; a workflow has one trigger."
+            )
+        if batch_size < 1 or (batch_timeout_seconds is not None and batch_timeout_seconds <= 0):
+            raise WorkflowDefinitionError(f"{where}: batch_size must be 1 or more and batch_timeout_seconds positive.")
+        if max_retries < 0:
+            raise WorkflowDefinitionError(f"{where}: max_retries must be 0 or more, not {max_retries}.")
+        self.on_start, self.on_end = as_hooks(on_start, where), as_hooks(on_end, where)
+        self.state_schema = state_schema
+        self.max_retries = max_retries
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if seconds is not None and seconds <= 0:
+            raise WorkflowDefinitionError(f"{where}: timeout must be positive, not {seconds}.")
+        self.timeout = seconds
+        self._locals = dict(frame_locals or {})
+        parameters = _parameters(function, where)
+        self.takes_input = len(parameters) == 2
+        self._input = parameters[1].annotation if self.takes_input else inspect.Parameter.empty
+        self._resolved: tuple[Any, Any] | None = None
+        self._resolve(final=False)
+
+    # ---- types
+
+    @property
+    def input_annotation(self) -> Any:
+        """What the payload is validated as; `codec.MISSING` if the function does not say."""
+        return self._resolve()[0]
+
+    @property
+    def result_annotation(self) -> Any:
+        return self._resolve()[1]
+
+    def _resolve(self, *, final: bool = True) -> tuple[Any, Any]:
+        if self._resolved is not None:
+            return self._resolved
+        try:
+            self._resolved = (self._annotation(self._input), self._annotation(_returned(self.function)))
+        except NameError as error:
+            if final:
+                raise WorkflowDefinitionError(
+                    f"The annotations of {self.name} name {error.name!r}, which does not exist in its module."
+                ) from None
+            return codec.MISSING, codec.MISSING
+        return self._resolved
+
+    def _annotation(self, annotation: Any) -> Any:
+        if annotation is inspect.Parameter.empty or annotation is inspect.Signature.empty:
+            return codec.MISSING
+        if isinstance(annotation, str):
+            scope = {**self._locals, **getattr(inspect.unwrap(self.function), "__globals__", {})}
+            holder = type("_Holder", (), {"__annotations__": {"x": annotation}})
+            return typing.get_type_hints(holder, scope, scope, include_extras=True)["x"]
+        return annotation
+
+    def accept(self, payload: Any) -> Any:
+        """The payload as the function's type. Raises `InvalidPayloadError` naming the fields."""
+        if not self.takes_input:
+            if payload is not None:
+                raise InvalidPayloadError(f"The workflow {self.id!r} takes no input, but a payload was given.")
+            return None
+        return codec.validate(payload, self.input_annotation, what=f"the payload of workflow {self.id!r}")
+
+    def accept_event(self, event: EventPayload) -> Any:
+        """What an event-triggered start is given: the envelope, or the event's data as the function's own model."""
+        wanted = _plain_class(self.input_annotation)
+        if not self.takes_input:
+            return None
+        if wanted is None or issubclass(wanted, EventPayload):
+            return event if wanted in (None, EventPayload) else wanted.model_validate(event.model_dump())
+        if issubclass(wanted, BatchEventPayload):
+            return wanted.model_validate({"events": [event.model_dump()]})
+        if issubclass(wanted, dict):
+            return event.model_dump(mode="json")
+        return self.accept(event.data)
+
+    def accept_tick(self, tick: SchedulePayload) -> Any:
+        """What a scheduled start is given."""
+        if not self.takes_input:
+            return None
+        wanted = _plain_class(self.input_annotation)
+        if wanted is None or issubclass(wanted, SchedulePayload):
+            return tick
+        if issubclass(wanted, dict):
+            return tick.model_dump(mode="json")
+        return self.accept(tick.model_dump())
+
+    async def call(self, *args: Any) -> Any:
+        """Run the body: a plain function runs in a thread, where it can't await steps."""
+        function: Callable[..., Any] = self.function
+        if inspect.iscoroutinefunction(function):
+            return await function(*args)
+        return await asyncio.to_thread(function, *args)
+
+    # ---- starting from outside
+
+    async def start(self, payload: Any = None, *, client: Client | None = None, **options: Any) -> ExecutionHandle:
+        """Start an execution and return its handle.
+
+        Options: `id` (the same id again returns the same execution and starts nothing), `queue`, `concurrency_key`,
+        `session_id`, `user_id`, `initial_state`, `run_timeout_seconds`, `tags`. On AWS: 1 send and 1 put.
+        Raises `InvalidPayloadError` before anything is stored.
+        """
+        current.refuse_inside(f"{self.id}.start")
+        unknown = set(options) - _START_OPTIONS
+        if unknown:
+            raise TypeError(f"{self.id}.start got unknown options: {', '.join(sorted(unknown))}")
+        return await ambient.client(client).start_workflow(self, payload, options)
+
+    async def invoke(self, *args: Any, **options: Any) -> Any:
+        """`await wf.invoke(payload)` runs to the end and returns the result, with the ambient client.
+
+        `await wf.invoke(client, payload, ...)` starts it and returns an `ExecutionHandle`.
+        """
+        current.refuse_inside(f"{self.id}.invoke")
+        client, payload, rest = _client_first("invoke", args, options)
+        if client is not None:
+            return await self.start(payload, client=client, **rest)
+        handle = await self.start(payload, **rest)
+        return await ambient.client().wait_for_result(handle.id, None)
+
+    async def run(self, *args: Any, timeout: float | None = 600.0, **options: Any) -> R:
+        """`await wf.run(client, payload, timeout=600)`: start, wait for the end, return the result.
+
+        `timeout` (seconds; None: no limit) ends the execution. Raises `WorkflowFailedError`,
+        `WorkflowTimeoutError`, `WorkflowCancelledError`.
+        """
+        current.refuse_inside(f"{self.id}.run")
+        client, payload, rest = _client_first("run", args, options)
+        chosen = ambient.client(client)
+        handle = await self.start(payload, client=chosen, **({"run_timeout_seconds": timeout} | rest))
+        return await chosen.wait_for_result(handle.id, None)
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.id}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the bare function, as a unit test may do."""
+        return self.function(*args, **kwargs)
+
+
+def _client_first(
+    call: str, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[Client | None, Any, dict[str, Any]]:
+    rest = dict(options)
+    client = rest.pop("client", None)
+    positional = list(args)
+    if positional and ambient.is_client(positional[0]):
+        client = positional.pop(0)
+    if len(positional) > 1 or (positional and "payload" in rest):
+        raise TypeError(f"{call} takes an optional client and one payload")
+    payload = positional[0] if positional else rest.pop("payload", None)
+    return client, payload, rest
+
+
+def _plain_class(annotation: Any) -> type[Any] | None:
+    """The class that an annotation means, `X | None` counted as X; None if there is none."""
+    if annotation is codec.MISSING or annotation is Any:
+        return None
+    parts = [part for part in typing.get_args(annotation) if part is not type(None)]
+    origin: Any = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return _plain_class(parts[0]) if len(parts) == 1 else object
+    found = origin if origin is not None else annotation
+    return found if isinstance(found, type) else object
+
+
+def _returned(function: Callable[..., Any]) -> Any:
+    return inspect.signature(function).return_annotation
+
+
+def _parameters(function: Callable[..., Any], where: str) -> list[inspect.Parameter]:
+    if not callable(function):
+        raise WorkflowDefinitionError(f"@workflow decorates a function, not {function!r}.")
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(inspect.signature(function).parameters.values())
+    required = [p for p in parameters if p.kind in kinds]
+    if len(required) not in (1, 2) or any(
+        p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty for p in parameters
+    ):
+        raise WorkflowDefinitionError(f"{where} must take (ctx) or (ctx, input).")
+    return required
+
+
+def _as_schedule(schedule: bool | str | Mapping[str, Any] | None, where: str) -> ScheduleSpec | None:
+    match schedule:
+        case None | bool():
+            return None
+        case str():
+            spec = ScheduleSpec(schedule)
+        case Mapping():
+            unknown = set(schedule) - {"cron", "timezone", "key", "overlap"}
+            if unknown or not isinstance(schedule.get("cron"), str):
+                raise WorkflowDefinitionError(
+                    f"The schedule of {where} needs 'cron' and may have 'timezone' and 'key'."
+                )
+            spec = ScheduleSpec(**schedule)
+        case _:
+            raise WorkflowDefinitionError(f"The schedule of {where} must be a bool, a cron string or a dict.")
+    if spec.overlap not in ("skip", "allow"):
+        raise WorkflowDefinitionError(f"The schedule of {where} has overlap={spec.overlap!r}; use 'skip' or 'allow'.")
+    try:
+        cron.parse(spec.cron, spec.timezone)
+    except WorkflowDefinitionError as error:
+        raise WorkflowDefinitionError(f"The schedule of {where}: {error}") from None
+    return spec
+
+
+_registry: dict[str, Workflow[Any, Any]] = {}
+
+
+def register(workflow: Workflow[Any, Any]) -> None:
+    """Add a workflow. The same function (module and qualified name) may be defined again; another one may not."""
+    old = _registry.get(workflow.id)
+    if old is not None:
+        before, now = old.function, workflow.function
+        same = (before.__module__, before.__qualname__) == (now.__module__, now.__qualname__)
+        if not same:
+            raise WorkflowDefinitionError(
+                f"Two workflows have the id {workflow.id!r}: {before.__module__}.{before.__qualname__} and "
+                f"{now.__module__}.{now.__qualname__}. Give one of them another id."
+            )
+    _registry[workflow.id] = workflow
+
+
+def get_workflow(workflow_id: str) -> Workflow[Any, Any] | None:
+    """The workflow of this id, or None."""
+    return _registry.get(workflow_id)
+
+
+def find_workflow(workflow: Workflow[Any, Any] | str) -> Workflow[Any, Any]:
+    """The workflow, by itself or by id. Raises `WorkflowNotFoundError`."""
+    if isinstance(workflow, Workflow):
+        return workflow
+    found = _registry.get(workflow)
+    if found is None:
+        raise WorkflowNotFoundError(workflow)
+    return found
+
+
+def get_all_workflows() -> dict[str, Workflow[Any, Any]]:
+    """Every registered workflow by id."""
+    return dict(_registry)
+
+
+@overload
+def workflow(function: Callable[P, Awaitable[R]], /) -> Workflow[P, R]: ...
+@overload
+def workflow(
+    function: None = None,
+    /,
+    *,
+    id: str | None = None,
+    description: str | None = None,
+    queue: str | Queue | Mapping[str, Any] | None = None,
+    trigger_on_event: str | None = None,
+    batch_size: int = 1,
+    batch_timeout_seconds: float | None = None,
+    schedule: bool | str | Mapping[str, Any] | None = None,
+    on_start: Hook | list[Hook] | None = None,
+    on_end: Hook | list[Hook] | None = None,
+    state_schema: type[BaseModel] | None = None,
+    max_retries: int = 2,
+    timeout: float | timedelta | None = None,
+) -> Callable[[Callable[P, Awaitable[R] | R]], Workflow[P, R]]: ...
+def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a durable workflow: `@workflow`, or `@workflow(id=..., ...)`.
+
+    `max_retries` counts whole-execution retries after exceptions that are not polos errors; `timeout` is wall-clock
+    time from the start, waits included, in seconds or as a timedelta. Raises `WorkflowDefinitionError` at import.
+    """
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    frame_locals = frame.f_locals if frame.f_locals is not frame.f_globals else {}
+
+    def decorate(target: Callable[..., Any]) -> Workflow[Any, Any]:
+        declared: Workflow[Any, Any] = Workflow(target, **options, frame_locals=frame_locals)
+        register(declared)
+        return declared
+
+    return decorate if function is None else decorate(function)
