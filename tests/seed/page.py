@@ -1,6 +1,6 @@
 """The snippets of the page, as written. What the page leaves undefined is supplied above each of them."""
 
-# ruff: noqa: E402, F811, I001, W291, W293, COM812
+# ruff: noqa: E402, I001, RET504, W293
 # fmt: off
 from __future__ import annotations
 
