@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from polos import ambient
 from polos.core import items
 from polos.core.conditions import Item
-from polos.engine import commands, queries, starting, streams
+from polos.engine import commands, queries, recovery, starting, streams
 from polos.engine.engine import Engine
 from polos.errors import ExecutionStateError, PolosError, UsageError, WorkflowTimeoutError
 from polos.handle import ExecutionHandle
@@ -26,6 +26,7 @@ from polos.workflow import Workflow, find_workflow
 
 T = TypeVar("T")
 DEFAULT_PATH = ".polos/local.db"
+_SAME: Any = object()
 _FIRST_LOOK, _SLOWEST_LOOK = 0.02, 1.0
 
 
@@ -268,6 +269,39 @@ class Polos:
     async def terminate(self, execution_id: str) -> None:
         """End an execution and its descendants without cleanup. Raises `ExecutionStateError` if it has ended."""
         await self._with_engine(starting.cancel, execution_id, "terminate")
+
+    async def retry(self, execution_id: str) -> ExecutionHandle:
+        """Let a failed execution go on from its last good step, with the code as it is now.
+
+        What the failure dropped is run again; every other recorded step is not. Raises `ExecutionStateError` unless it
+        has failed.
+        """
+        return self._handle(await self._with_engine(recovery.retry, execution_id))
+
+    async def fork(
+        self,
+        execution_id: str,
+        from_step: str | None = None,
+        *,
+        input: Any = _SAME,
+        results: Mapping[str, Any] | None = None,
+    ) -> ExecutionHandle:
+        """A new execution of the same workflow that keeps the records before `from_step` (None: none of them).
+
+        `input` replaces the payload, `results` the outcomes of kept steps by key.
+        """
+        item = await self._with_engine(
+            recovery.fork, execution_id, from_step, None if input is _SAME else input, results or {}, input is not _SAME
+        )
+        return self._handle(item)
+
+    async def pause(self, execution_id: str) -> None:
+        """Let an execution start nothing new until `unpause`. Raises `ExecutionStateError` if it has ended."""
+        await self._with_engine(recovery.pause, execution_id)
+
+    async def unpause(self, execution_id: str) -> None:
+        """Let a paused execution go on."""
+        await self._with_engine(recovery.unpause, execution_id)
 
     async def resume(
         self, suspend_workflow_id: str, suspend_execution_id: str, suspend_step_key: str, data: Any = None

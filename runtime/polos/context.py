@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, MutableMapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from polos.core.replay import Replay
 from polos.step import Step
@@ -26,6 +26,14 @@ class _ExecutionLogger(logging.LoggerAdapter[logging.Logger]):
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
         return f"[{self._execution_id}] {msg}", kwargs
+
+
+class ContinueAsNew(BaseException):
+    """Ends a body whose execution goes on with a new payload. Not an `Exception`: no handler takes it for a failure."""
+
+    def __init__(self, payload: Any) -> None:
+        self.payload = payload
+        super().__init__("continue as new")
 
 
 class WorkflowContext:
@@ -74,6 +82,13 @@ class WorkflowContext:
     def remaining_time(self) -> float | None:
         """Seconds until the invocation's time limit; None where there is none."""
         return self._remaining()
+
+    async def continue_as_new(self, payload: Any = None) -> NoReturn:
+        """End this execution and start its successor with an empty history, under the same handle.
+
+        For loops without end, whose history would grow without end. Does not return; `finally` blocks run.
+        """
+        raise ContinueAsNew(payload)
 
     def to_dict(self) -> dict[str, Any]:
         """The ids and times as JSON-compatible values."""

@@ -8,21 +8,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from polos import clock, tracing
 from polos.core import codec
 from polos.core.annotations import return_annotation
-from polos.core.identity import check_execution_id, check_queue, check_step_key, check_topic
-from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartChild
+from polos.core.identity import RESERVED, check_execution_id, check_queue, check_step_key, check_topic
+from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartBatch, StartChild
 from polos.core.replay import Replay
 from polos.core.retry import RetryOn, RetryPolicy
 from polos.errors import InvalidPayloadError
 from polos.handle import ExecutionHandle
+from polos.hooks import HookResult
 from polos.queues import Queue
-from polos.types.types import EventPayload
+from polos.types.types import BatchStepResult, BatchWorkflowInput, EventPayload
 from polos.workflow import Workflow, find_workflow
 
 
@@ -198,6 +200,30 @@ class Step:
         revive = functools.partial(codec.decode, annotation=child.result_annotation) if wait else _handle
         return StartChild(child.id, text, wait, revive, options)
 
+    async def batch_invoke(self, key: str, workflows: Sequence[BatchWorkflowInput]) -> list[ExecutionHandle]:
+        """Start several children, each exactly once, and go on. Handles in the order of the inputs; any length.
+
+        On AWS: 1 send per 10 children, and 1 put. An empty list is not recorded.
+        """
+        return await self._batch(key, workflows, False)
+
+    async def batch_invoke_and_wait(self, key: str, workflows: Sequence[BatchWorkflowInput]) -> list[BatchStepResult]:
+        """Start several children, suspend until all have ended; their results in the order of the inputs.
+
+        One that failed does not raise: look at `success`. The execution is woken once, not once a child. On AWS: 1 send
+        per 10 children and 1 put; 1 put and 1 update a child as it ends.
+        """
+        return await self._batch(key, workflows, True)
+
+    async def _batch(self, key: str, workflows: Sequence[BatchWorkflowInput], wait: bool) -> Any:
+        children = [
+            self._child(key, one.id, one.payload, wait, one.initial_state, None, None, one.run_timeout_seconds)
+            for one in workflows
+        ]
+        if not wait:
+            children = [replace(child, revive=_handles) for child in children]
+        return await self._replay.perform(key, StartBatch(tuple(children), wait)) if children else []
+
     async def uuid(self, key: str) -> str:
         """A random UUID, recorded."""
         return await self._record(key, "uuid", lambda: clock.new_uuid())
@@ -212,6 +238,28 @@ class Step:
 
     async def _record(self, key: str, kind: str, func: Callable[[], Any]) -> Any:
         request = Run(func, (), {}, _ONCE, codec.decode, codec.encode, inline=True, durable_kind=kind)
+        return await self._replay.perform(key, request)
+
+    async def patched(self, key: str) -> bool:
+        """Whether to take the new way where a change can't be expressed by keys alone; recorded.
+
+        True for executions that reach this call first with the code that has it, False for those that were already
+        past it.
+        """
+        return await self._record(key, "patched", self._replay.at_the_front)
+
+    async def run_hook(self, name: str, hook: Callable[..., Any], *args: Any) -> Any:
+        """Run a hook as a step, under a key of its own kind. Called by the runtime."""
+        key = f"{RESERVED}{name}"
+        request = Run(
+            hook,
+            args,
+            {},
+            RetryPolicy(),
+            revive=functools.partial(codec.decode, allowed=(HookResult,)),
+            encode=lambda value: codec.roundtrip(value, allowed=(HookResult,), step_key=key)[0],
+            durable_kind="hook",
+        )
         return await self._replay.perform(key, request)
 
     @contextlib.contextmanager
@@ -284,6 +332,10 @@ def _event(text: str) -> EventPayload:
 
 def _resumed(text: str) -> dict[str, Any]:
     return cast("dict[str, Any]", codec.decode(text))
+
+
+def _handles(text: str) -> list[ExecutionHandle]:
+    return [ExecutionHandle.model_validate(one) for one in json.loads(text)]
 
 
 def _handle(text: str) -> ExecutionHandle:

@@ -22,6 +22,7 @@ class History:
     marks: dict[str, Item] = field(default_factory=dict[str, Item])
     orders: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
     attached: dict[str, Item] = field(default_factory=dict[str, Item])
+    batches: dict[str, dict[int, Item]] = field(default_factory=dict[str, "dict[int, Item]"])
     newest_epoch: int = 0
 
     @classmethod
@@ -47,6 +48,9 @@ class History:
                 branch = int(sk[2])
                 pairs = zip(items.numbers(item, items.TICKS), items.strings(item, items.KEYS), strict=True)
                 self.orders.update({(branch, tick): key for tick, key in pairs})
+            case "b#":
+                key, index = sk[2:].rsplit("#", 1)
+                self.batches.setdefault(key, {})[int(index)] = item
             case "p#":
                 self.attached[sk] = item
             case _:

@@ -15,6 +15,8 @@ _WORKFLOW_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _EXECUTION_ID = re.compile(r"[A-Za-z0-9_.:@=+,~-][A-Za-z0-9_.:@=+,~/-]{0,254}")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 MAX_NAME_BYTES = 512
+RESERVED = "polos:"
+"""What step keys of the runtime itself begin with."""
 _MAX_ID = 200
 
 

@@ -3,7 +3,7 @@
 An execution's partition (pk = execution id, which never contains '#'):
 
     x                  the execution: status, lease, epoch, wake count, and what a start said
-    p#in, p#out        payload and result, where they are over 500 bytes
+    p#in, p#out        payload and result, where they are over 500 bytes; p#state: the final state
     r#KEY              the record of a step: decided, armed (a wait with a due time) or between two attempts
     s#KEY              a started-mark: child started, suspend shown, at_most_once body begun
     b#KEY#INDEX        the outcome of one child of a batch
@@ -30,6 +30,7 @@ SK: Final = "sk"
 EXECUTION: Final = "x"
 INPUT_ITEM: Final = "p#in"
 RESULT_ITEM: Final = "p#out"
+STATE_ITEM: Final = "p#state"
 
 # the execution item
 STATUS: Final = "st"
@@ -57,6 +58,10 @@ WAITING_SK: Final = "wq"
 START: Final = "so"
 INPUT: Final = "in"
 RESULT: Final = "re"
+FINAL_STATE: Final = "fs"
+NEXT: Final = "nx"
+PAUSED: Final = "pz"
+DROPPED: Final = "dr"
 BUCKET: Final = "gb"
 BUCKET_SORT: Final = "gs"
 TTL: Final = "ttl"
@@ -84,6 +89,7 @@ MEMBERS: Final = "ms"
 EVENT_TYPE: Final = "ty"
 SEQUENCE: Final = "sq"
 LIMIT_COUNT: Final = "n"
+COUNT: Final = "ct"
 LAST_TICK: Final = "la"
 LAST_BEFORE: Final = "lb"
 LAST_EXECUTION: Final = "le"

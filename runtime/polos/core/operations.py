@@ -81,6 +81,18 @@ class StartChild:
 
 
 @dataclass(frozen=True, slots=True)
+class StartBatch:
+    """Start several children at once; with `wait` the ends of all of them are the outcome."""
+
+    children: tuple[StartChild, ...]
+    wait: bool
+
+    @property
+    def kind(self) -> str:
+        return "batch" if self.wait else "batch_invoke"
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """Publish one event whose id is made from execution and key; `data` is encoded."""
 
@@ -101,4 +113,4 @@ class ResumeOther:
     kind: ClassVar[str] = "resume"
 
 
-Request: TypeAlias = "Run | Sleep | AwaitEvent | AwaitResume | StartChild | Publish | ResumeOther"
+Request: TypeAlias = "Run | Sleep | AwaitEvent | AwaitResume | StartChild | StartBatch | Publish | ResumeOther"

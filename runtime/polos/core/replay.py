@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from polos.core import items
 from polos.core.conditions import Item
 from polos.core.history import History
-from polos.core.identity import check_step_key
+from polos.core.identity import RESERVED, check_step_key
 from polos.core.loop import Body
 from polos.core.operations import Request
-from polos.errors import DuplicateStepKeyError, NonDeterminismError
+from polos.errors import DuplicateStepKeyError, InvalidPayloadError, NonDeterminismError
 
 
 @dataclass(eq=False)
@@ -44,6 +44,9 @@ class Replay:
     fresh: list[Operation] = field(default_factory=list[Operation])
     abandoned: list[Operation] = field(default_factory=list[Operation])
     trail: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
+    failures: list[tuple[BaseException, tuple[int, int]]] = field(
+        default_factory=list[tuple[BaseException, tuple[int, int]]]
+    )
     unwritten: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     tick: int = 0
     branch: int = 0
@@ -69,6 +72,8 @@ class Replay:
 
     def _begin(self, key: str, request: Request) -> Operation:
         check_step_key(key)
+        if key.startswith(RESERVED) and request.kind != "hook":
+            raise InvalidPayloadError(f"The step key {key!r} begins with {RESERVED!r}, which the runtime keeps.")
         if key in self.used:
             raise DuplicateStepKeyError(key)
         self.used.add(key)
@@ -88,6 +93,11 @@ class Replay:
     def replaying(self) -> bool:
         """Whether the body is still behind what was recorded: some recorded outcome has not been handed to it."""
         return any(self.history.decided(key) is not None for key in self.history.records.keys() - self.seen)
+
+    def at_the_front(self) -> bool:
+        """Whether nothing is on record that the body has not come to yet: it is where no turn was before."""
+        known = self.history.records.keys() | self.history.marks.keys() | self.history.batches.keys()
+        return known <= self.used
 
     def recorded_next(self) -> Operation | None:
         """The operation that earlier turns observed at this tick, if several were open then."""
@@ -110,6 +120,7 @@ class Replay:
         if error is None:
             operation.future.set_result(value)
         else:
+            self.failures.append((error, (self.branch, self.tick - 1)))
             operation.future.set_exception(error)
             operation.future.exception()  # a body that drops the task must not make asyncio complain at each replay
 
@@ -120,6 +131,18 @@ class Replay:
                 return True
         strikes = history.cancel_at
         return strikes is not None and self.branch == 0 and strikes < self.tick
+
+    def since_failure(self, error: BaseException) -> tuple[tuple[int, int], list[str]] | None:
+        """Where the body was handed the failure that ended it, and the keys observed from there on.
+
+        None if the body failed by itself: nothing on record is the cause.
+        """
+        chain = _chain(error)
+        places = [place for failure, place in self.failures if any(failure is one for one in chain)]
+        if not places:
+            return None
+        first = min(places)
+        return first, [key for place, key in self.trail.items() if place >= first]
 
     def throw_cancel(self) -> None:
         """Raise CancelledError at the body's current await. The position is already recorded."""
@@ -153,3 +176,18 @@ class Replay:
         self.closing = True
         if self.body is not None:
             self.body.close()
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception with its causes, contexts and members of groups."""
+    found: list[BaseException] = []
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or any(one is known for known in found):
+            continue
+        found.append(one)
+        left += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            left += cast("BaseExceptionGroup[BaseException]", one).exceptions
+    return found

@@ -9,22 +9,28 @@ that meets a finished child repeats its duties.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 from polos.core import items
-from polos.core.conditions import Item, Value
+from polos.core.conditions import Change, Item, Value
 from polos.core.failures import Failure
 from polos.core.identity import child_id
-from polos.core.operations import StartChild
+from polos.core.operations import StartBatch, StartChild
 from polos.core.replay import Operation
 from polos.engine import commands
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
 from polos.errors import ChildWorkflowError
 from polos.ports import Outgoing
+from polos.types.types import BatchStepResult
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
+
+
+_SHARD: Final = 100
+_SENT_AT_ONCE: Final = 100
 
 
 def begin(turn: Turn, operation: Operation, request: StartChild) -> None:
@@ -51,15 +57,68 @@ def begin(turn: Turn, operation: Operation, request: StartChild) -> None:
     turn.adopt(operation, record)
 
 
-def _child_start(turn: Turn, operation: Operation, request: StartChild, now: int) -> Start:
+def begin_batch(turn: Turn, operation: Operation, request: StartBatch) -> None:
+    """Start the children of a batch, 10 a request, unless that is on record. N/10 sends and 1 put."""
+    history = turn.history
+    if operation.key in history.marks or history.decided(operation.key) is not None:
+        return
+    engine, now = turn.engine, turn.engine.now()
+    count = len(request.children)
+    starts = [_child_start(turn, operation, child, now, (index, count)) for index, child in enumerate(request.children)]
+    for first in range(0, count, _SENT_AT_ONCE):
+        turn.lease.check()
+        engine.backend.inbox.send([start.message() for start in starts[first : first + _SENT_AT_ONCE]])
+    turn.lease.check()
+    epoch = turn.lease.holder.epoch
+    if request.wait:
+        about: dict[str, Value] = {items.KIND: request.kind, items.COUNT: count, items.AT: now, items.EPOCH: epoch}
+        history.add(engine.ledger.note(items.mark(turn.execution_id, operation.key), about))
+        return
+    text = json.dumps([_handle_fields(turn, operation, start) for start in starts])
+    value = engine.attributes(text, turn.execution_id, f"The handles of step {operation.key!r}")
+    record = engine.ledger.decide(
+        items.record(turn.execution_id, operation.key),
+        {items.KIND: request.kind, items.COUNT: count, items.AT: now, items.EPOCH: epoch, **value},
+    )
+    turn.adopt(operation, record)
+
+
+def batch_ready(turn: Turn, operation: Operation, request: StartBatch) -> int | None:
+    """When the last child of a batch ended (ms); None: some are still open."""
+    ended = turn.history.batches.get(operation.key, {})
+    if len(ended) < len(request.children):
+        return None
+    return max(items.number(item, items.AT) for item in ended.values())
+
+
+def batch_results(turn: Turn, operation: Operation, request: StartBatch) -> list[BatchStepResult]:
+    """The outcomes in the order of the inputs. A failure is a result here, and does not raise."""
+    ended = turn.history.batches[operation.key]
+    results: list[BatchStepResult] = []
+    for index, child in enumerate(request.children):
+        item, failure = ended[index], items.document(ended[index], items.FAILURE)
+        if failure:
+            error = Failure.from_json(failure).error(operation.key)
+            text = error.error if isinstance(error, ChildWorkflowError) else str(error)
+            results.append(BatchStepResult(workflow_id=child.workflow_id, success=False, error=text))
+        else:
+            value = child.revive(turn.engine.vault.fetch_item(item))
+            results.append(BatchStepResult(workflow_id=child.workflow_id, success=True, result=value))
+    return results
+
+
+def _child_start(
+    turn: Turn, operation: Operation, request: StartChild, now: int, place: tuple[int, int] | None = None
+) -> Start:
     generation = items.number(turn.history.execution, items.GENERATION)
-    child = child_id(turn.execution_id, operation.key, generation)
+    index = None if place is None else place[0]
+    child = child_id(turn.execution_id, operation.key, generation, index)
     own = turn.options
     options: dict[str, Any] = {
         **request.options,
         "root": own.get("root") or {"x": turn.execution_id, "wf": turn.workflow.id},
         "parent": {"x": turn.execution_id, "k": operation.key, "wf": turn.workflow.id, "g": generation,
-                   "wait": request.wait},
+                   "wait": request.wait, **({"i": place[0], "n": place[1]} if place is not None else {})},
     }  # fmt: skip
     options |= {name: own[name] for name in ("session", "user") if name in own}
     payload = turn.engine.stash(request.payload, child, f"The payload of step {operation.key!r}")
@@ -88,6 +147,19 @@ def send_cancels(turn: Turn) -> None:
         for key, mark in turn.history.marks.items()
         if items.CHILD in mark and turn.history.decided(key) is None
     ]
+    generation = items.number(turn.history.execution, items.GENERATION)
+    for operation in turn.replay.open.values():
+        if isinstance(operation.request, StartBatch) and operation.key in turn.history.marks:
+            ended = turn.history.batches.get(operation.key, {})
+            bodies += [
+                Outgoing(
+                    commands.cancel(
+                        child_id(turn.execution_id, operation.key, generation, index), child.workflow_id, "cancel"
+                    )
+                )
+                for index, child in enumerate(operation.request.children)
+                if index not in ended
+            ]
     if bodies:
         turn.lease.check()
         turn.engine.backend.inbox.send(bodies)
@@ -99,12 +171,43 @@ def tell_parent(engine: Engine, execution: Item) -> None:
     1 put and 1 send; nothing if nobody waits for it.
     """
     parent = commands.parent_of(execution)
-    if not parent.get("wait"):
+    if not parent.get("wait") or items.NEXT in execution:
         return
-    outcome = _outcome(engine, execution)
-    key = items.record(parent["x"], parent["k"])
-    engine.ledger.decide(key, {items.KIND: "child", items.EPOCH: 0, items.AT: engine.now(), **outcome})
-    engine.wake(parent["x"], parent["wf"])
+    about: dict[str, Value] = {
+        items.EPOCH: 0,
+        items.GENERATION: parent.get("g", 0),
+        items.AT: engine.now(),
+        **_outcome(engine, execution),
+    }
+    if "n" not in parent:
+        engine.ledger.decide(items.record(parent["x"], parent["k"]), {items.KIND: "child", **about})
+        engine.wake(parent["x"], parent["wf"])
+        return
+    index, count = parent["i"], parent["n"]
+    engine.ledger.decide(items.batch_outcome(parent["x"], parent["k"], index), about)
+    if _all_in(engine, parent["x"], parent["k"], index, count):
+        engine.wake(parent["x"], parent["wf"])
+
+
+def _all_in(engine: Engine, parent_id: str, key: str, index: int, count: int) -> bool:
+    """Enter a child into the fan-in; whether all have. At most 2 updates.
+
+    The test is the size AFTER the update, also when it changed nothing: whoever filled the set may have died before
+    it woke the parent, and its redelivery must.
+    """
+    shard = index // _SHARD
+    size = min(_SHARD, count - shard * _SHARD)
+    if not _enter(engine, parent_id, key, str(shard), index, size):
+        return False
+    shards = (count + _SHARD - 1) // _SHARD
+    return shards == 1 or _enter(engine, parent_id, key, "top", shard, shards)
+
+
+def _enter(engine: Engine, parent_id: str, key: str, shard: str, member: int, size: int) -> bool:
+    change = Change(union={items.MEMBERS: frozenset({member})})
+    item = engine.table.update(items.fan_in(parent_id, key, shard), change)
+    members = item[items.MEMBERS]
+    return isinstance(members, frozenset) and len(members) == size
 
 
 def _outcome(engine: Engine, execution: Item) -> dict[str, Value]:

@@ -4,6 +4,8 @@
     wake    {"t", "x", "wf", "due"?}                      this execution may be able to move (not before `due`)
     resume  {"t", "x", "wf", "k", "v"|"vp", "at"}         record a resume of step `k`, and advance
     cancel  {"t", "x", "wf", "mode"}                      mode "cancel" (with cleanup) or "terminate"
+    retry   {"t", "x", "wf", "g"}                         open an execution again that failed in generation `g`
+    unpause {"t", "x", "wf"}                              let a paused execution go on
     event   {"t", "id", "tp", "sq", "ty"?, "v"|"vp"}      store an event, wake those that wait, start those triggered
     tick    {"t", "wf", "key", "at", "cron", "tz"}        a schedule's tick; `at` is the nominal time
 
@@ -143,8 +145,8 @@ ON_EXECUTION_ITEM = 500
 
 
 def bucket(created_ms: int, shard: int) -> str:
-    """The index partition of an execution: its day and one of 8 shards, so that no index key becomes hot."""
-    return f"{moment(created_ms):%Y-%m-%d}#{shard}"
+    """The index partition of an execution: its month and one of 8 shards, so that no index key becomes hot."""
+    return f"{moment(created_ms):%Y-%m}#{shard}"
 
 
 def wake(execution_id: str, workflow_id: str, *, due: int | None = None) -> dict[str, Any]:

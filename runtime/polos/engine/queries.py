@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from polos.core import codec, items
@@ -32,6 +32,10 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
     item = next((one for one in partition if one[items.SK] == items.EXECUTION), None)
     if item is None or items.WORKFLOW not in item:
         raise ExecutionNotFoundError(execution_id)
+    if items.NEXT in item:
+        last = items.text(find(engine, execution_id), items.PK)
+        if last != execution_id:
+            return describe(engine, last)
     history = History.of(partition, item)
     steps = _steps(engine, history)
     options = items.document(item, items.START)
@@ -54,6 +58,7 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
         root_workflow_id=root["wf"],
         session_id=options.get("session"),
         user_id=options.get("user"),
+        final_state=_value(engine, item, items.FINAL_STATE, history, items.STATE_ITEM) if ended else None,
         timeout_at=moment(created + int(limit * 1000)) if limit is not None else None,
     )
 
@@ -101,7 +106,7 @@ def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
         "user_id": options.get("user"),
         "cancelled_at": detail.completed_at if detail.status == "cancelled" else None,
         "run_timeout_seconds": options.get("timeout"),
-        "final_state": None,
+        "final_state": _value(engine, item, items.FINAL_STATE, None, items.STATE_ITEM) if detail.completed_at else None,
         "tags": detail.tags,
     }
 
@@ -139,22 +144,21 @@ def listing(
 ) -> tuple[list[ExecutionSummary], str | None]:
     """Executions, newest first, and a cursor for more (None: there is no more).
 
-    8 index queries a day looked at, and 1 read per 100 executions. The index is eventually consistent.
+    8 index queries a month looked at, and 1 read per 100 executions. The index is eventually consistent.
     """
     newest = until or engine.clock.now() + timedelta(days=1)
     oldest = since or newest - timedelta(days=_LOOK_BACK_DAYS)
     stop = cursor if cursor is not None else f"{commands.millis(newest):015d}~"
     start = f"{commands.millis(oldest):015d}"
     found: list[ExecutionSummary] = []
-    day = moment(int(stop[:15])).date()
-    while day >= oldest.astimezone(UTC).date():
-        noon = commands.millis(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
+    month = moment(int(stop[:15])).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while month >= oldest - timedelta(days=31):
         while True:
             entries = [
                 entry
                 for shard in range(items.SHARDS)
                 for entry in engine.table.by_start(
-                    commands.bucket(noon, shard), since=start, until=stop, limit=limit + 1
+                    commands.bucket(commands.millis(month), shard), since=start, until=stop, limit=limit + 1
                 )
             ]
             entries.sort(key=lambda entry: items.text(entry, items.BUCKET_SORT), reverse=True)
@@ -169,7 +173,7 @@ def listing(
             if len(entries) <= limit:
                 break
             stop = items.text(page[-1], items.BUCKET_SORT)
-        day -= timedelta(days=1)
+        month = (month - timedelta(days=1)).replace(day=1)
     return found, None
 
 
@@ -211,7 +215,11 @@ def _value(
     workflow = engine.workflows().get(items.text(item, items.WORKFLOW))
     annotation: Any = codec.MISSING
     if workflow is not None:
-        annotation = workflow.result_annotation if name == items.RESULT else workflow.input_annotation
+        annotation = {
+            items.RESULT: workflow.result_annotation,
+            items.INPUT: workflow.input_annotation,
+            items.FINAL_STATE: workflow.state_schema or codec.MISSING,
+        }[name]
     text = engine.vault.fetch(stored)
     if strict:
         return codec.decode(text, annotation)
@@ -230,21 +238,23 @@ def _steps(engine: Engine, history: History) -> list[StepDetail]:
     shown: list[tuple[int, StepDetail]] = []
     for key in keys:
         record, mark = history.records.get(key), history.marks.get(key)
-        began = min(
-            (
-                items.number(one, items.BEGAN if items.BEGAN in one else items.AT)
-                for one in (record, mark)
-                if one is not None
-            ),
-            default=0,
-        )
-        shown.append((began, _step(engine, history, key, record, mark)))
-    known = {detail.key for _, detail in shown}
+        shown.append((_began(record, mark) or 0, _step(engine, history, key, record, mark)))
+    known = {detail.key: detail for _, detail in shown}
     for kind, key, *rest in json.loads(items.text(history.execution, items.WAITING_FOR, "[]")):
-        if key not in known and items.ENDED not in history.execution:
-            about = {"topic": rest[0]} if rest else {}
-            shown.append((1 << 62, StepDetail(key=key, kind=kind, status="waiting", detail=about)))
+        about = {"topic": rest[0]} if rest else {}
+        if key in known:
+            known[key].detail.update(about)
+        elif items.ENDED not in history.execution:
+            since = moment(rest[1]) if len(rest) > 1 else None
+            shown.append((1 << 62, StepDetail(key=key, kind=kind, status="waiting", started_at=since, detail=about)))
     return [detail for _, detail in sorted(shown, key=lambda entry: entry[0])]
+
+
+def _began(record: Item | None, mark: Item | None) -> int | None:
+    """When a step began (ms): what says so, or else the first write about it."""
+    found = (record or {}, mark or {})
+    said = [items.number(one, items.BEGAN) for one in found if items.BEGAN in one]
+    return min(said or [items.number(one, items.AT) for one in found if items.AT in one], default=None)
 
 
 def _step(engine: Engine, history: History, key: str, record: Item | None, mark: Item | None) -> StepDetail:
@@ -258,7 +268,7 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
     kind = items.text(source, items.KIND, "step")
     if mark is not None and kind == "suspend":
         detail["data"] = _readable(engine.vault.fetch_item(mark))
-    began = next((one[name] for name in (items.BEGAN, items.AT) for one in (record, mark) if one and name in one), None)
+    began = _began(record, mark)
     status, result, error, ended_at = "started", None, None, None
     if record is not None:
         state = record.get(items.STATE)
@@ -273,7 +283,7 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
         else:
             error = _error(record)
             status = "completed" if error is None else "failed"
-            ended_at = _time(record, items.AT)
+            ended_at = moment(max(items.number(record, items.AT), began or 0))
             result = _readable(engine.vault.fetch_item(record)) if error is None else None
     elif kind in ("child", "suspend"):
         status = "waiting"
@@ -283,7 +293,7 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
         kind=kind,
         status="abandoned" if open_ended else status,
         attempts=items.number(source, items.ATTEMPTS, 1 if kind == "step" and record is not None else 0),
-        started_at=moment(int(began)) if isinstance(began, int) else None,
+        started_at=moment(began) if began is not None else None,
         ended_at=ended_at,
         result=result,
         error=error,

@@ -45,6 +45,8 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
     if execution_id is not None:
         before = engine.table.get(items.execution(execution_id))
         if before is not None and items.WORKFLOW in before:
+            if items.ENDED not in before:
+                engine.backend.inbox.send([command.message()])  # harmless; mends a start that was cut off
             return _same(engine, before, command)
     engine.backend.inbox.send([command.message()])
     large = command.payload_item()
@@ -108,13 +110,21 @@ def _tags(given: Any) -> dict[str, str]:
 
 
 def find(engine: Engine, execution_id: str) -> Item:
-    """The execution item. 1 request. Raises `ExecutionNotFoundError`."""
+    """The execution item, or that of the successor with which it went on. 1 request each.
+
+    Raises `ExecutionNotFoundError`.
+    """
     try:
         item = engine.table.get(items.execution(check_execution_id(execution_id)))
     except InvalidPayloadError:
         item = None
     if item is None or items.WORKFLOW not in item:
         raise ExecutionNotFoundError(str(execution_id))
+    while items.NEXT in item:
+        following = engine.table.get(items.execution(items.text(item, items.NEXT)))
+        if following is None or items.WORKFLOW not in following:
+            return {name: value for name, value in item.items() if name != items.ENDED}  # its start is on its way
+        item = following
     return item
 
 

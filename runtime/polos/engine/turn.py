@@ -10,29 +10,27 @@ Laws: L1, L7, L8, L11, L13, L15. docs/design.md draws the interleavings.
 
 from __future__ import annotations
 
-import contextvars
 import json
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from polos import current
-from polos.context import WorkflowContext
+from polos.context import ContinueAsNew, WorkflowContext
 from polos.core import codec, items
 from polos.core.conditions import Item, Value
 from polos.core.failures import Failure
 from polos.core.history import History
 from polos.core.loop import Body
-from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartChild
+from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartBatch, StartChild
 from polos.core.replay import Operation, Replay
-from polos.engine import children, commands, publishing
+from polos.engine import body, children, commands, publishing, successors
 from polos.engine.commands import Stored
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost, wake_count
 from polos.engine.steps import Attempts
 from polos.engine.waits import Waits
-from polos.errors import CrashLoopError, PolosError, StepExecutionError, UsageError
+from polos.errors import CrashLoopError, PolosError, SerializationError, StepExecutionError, UsageError
 from polos.ports import ConditionFailed
 from polos.workflow import Workflow
 
@@ -65,15 +63,19 @@ class Turn:
         self.history = History(self.execution, loaded=False)
         self.replay = Replay(self.history)
         self.waiters_known = {key for kind, key, *_ in self._shown_before() if kind == AwaitEvent.kind}
+        self.waits_began: dict[str, int] = {key: rest[1] for _, key, *rest in self._shown_before() if len(rest) > 1}
         self._wake = wake_count(self.execution)
         self._poked_wake = self._wake
         self._armed_here: dict[int, int] = {}
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._dirty = False
         self._cancel = items.text(self.execution, items.CANCEL)
+        self._paused = items.PAUSED in self.execution
         self._attempts = Attempts(self)
         self._waits = Waits(self)
         self._ended: Item | None = None
+        self._epoch, self._progress = self.lease.holder.epoch, items.number(self.execution, items.PROGRESS)
+        self._context: WorkflowContext | None = None
 
     # ---- what other threads call
 
@@ -114,6 +116,16 @@ class Turn:
         """End an execution that was cancelled before its body ever ran."""
         return self._finish("cancelled", {})
 
+    def wait_for_slot(self, place: str) -> bool:
+        """Suspend in line for a slot. False: something came meanwhile, so try again."""
+        ran = items.number(self.execution, items.RAN)
+        try:
+            self._give_back({items.STATUS: "queued", items.WAITING_SK: place, items.RAN: ran})
+        except _Reload:
+            self._read_again()
+            return False
+        return True
+
     def load_history(self) -> None:
         """Read the partition, and take it for this replay. 1 request per MB."""
         self.lease.check()
@@ -130,6 +142,7 @@ class Turn:
         self.execution = item
         self._wake = wake_count(item)
         self._cancel = items.text(item, items.CANCEL)
+        self._paused = items.PAUSED in item
         self._dirty = False
         self.load_history()
 
@@ -144,7 +157,7 @@ class Turn:
         limits = self.engine.limits
         if deaths >= limits.max_deaths:
             error = CrashLoopError(self.execution_id, deaths)
-            self._ended = self._finish("failed", self._failure(Failure.from_exception(error, 1)))
+            self._ended = self._finish("failed", self._failure(error, 1))
             return False
         not_before = items.number(self.execution, items.NOT_BEFORE)
         now = self.engine.now()
@@ -154,7 +167,7 @@ class Turn:
             extra: dict[str, Value] = {items.DELAYED_DEATHS: deaths, items.NOT_BEFORE: not_before}
         else:
             extra = {}
-        if not_before <= now or self._cancel:
+        if (not_before <= now and not self._paused) or self._cancel:
             return False
         try:
             status = "waiting" if items.number(self.execution, items.RAN) else "queued"
@@ -163,45 +176,16 @@ class Turn:
             return False
         return True
 
-    def _make_body(self) -> None:
+    def _make_body(self) -> Body:
         self.replay = Replay(self.history)
-        options, item = self.options, self.execution
-        root = commands.root_of(item)
-        schema = self.workflow.state_schema
-        state = None
-        if schema is not None:
-            state = codec.decode(options["state"], schema) if "state" in options else schema()
-        ctx = WorkflowContext(
-            self.replay,
-            workflow_id=self.workflow.id,
-            execution_id=self.execution_id,
-            parent_execution_id=commands.parent_of(item).get("x"),
-            root_execution_id=root["x"],
-            root_workflow_id=root["wf"],
-            retry_count=items.number(item, items.RETRIES),
-            created_at=commands.moment(items.number(item, items.CREATED)),
-            session_id=options.get("session"),
-            user_id=options.get("user"),
-            deployment_id=self.engine.deployment_id,
-            state=state,
-            remaining=self.remaining,
-            now=self.engine.now,
-        )
-        payload = self._payload()
-        context = contextvars.copy_context()
-        context.run(current.execution.set, self.execution_id)
-        workflow = self.workflow
-
-        async def main() -> Any:
-            given = workflow.accept(codec.decode(payload, workflow.input_annotation))
-            return await (workflow.call(ctx, given) if workflow.takes_input else workflow.call(ctx))
-
-        self.replay.body = Body(main, self.poke_body, context)
+        self.replay.body, self._context = body.make(self)
+        return self.replay.body
 
     def poke_body(self) -> None:
         self._reports.put(lambda: None)
 
-    def _payload(self) -> str:
+    def stored_payload(self) -> str:
+        """The payload's text: from the start message, the execution item, or the item beside it."""
         stored = self.payload or Stored.of_item(self.execution, items.INPUT)
         if stored.data is None and stored.pointer is None:
             kept = self.history.attached.get(items.INPUT_ITEM)
@@ -213,24 +197,22 @@ class Turn:
     def _drive(self) -> Item | None:
         if self._ended is not None:
             return self._ended
-        self._make_body()
-        body = self.replay.body
-        assert body is not None
+        running = self._make_body()
         while True:
             self.lease.check()
-            body.advance()
+            running.advance()
             if self.replay.fault is not None:
-                return self._finish("failed", self._failure(Failure.from_exception(self.replay.fault, 1)))
-            if body.done:
-                return self._body_ended(body)
+                return self._finish("failed", self._failure(self.replay.fault, 1))
+            if running.done:
+                return self._body_ended(running)
             if self._deliver_next() or self._strike() or self._begin_fresh():
                 continue
             if self._dirty:
                 self._refresh()
             elif self._decide_expiries() or self._retry_due():
                 continue
-            elif not self._wait(body):
-                return self._rest_or_hand_over(body)
+            elif not self._wait(running):
+                return self._rest_or_hand_over(running)
 
     # ---- moving the body
 
@@ -258,21 +240,30 @@ class Turn:
         if isinstance(operation.request, Sleep):
             due = self._waits.sleep_due(operation)
             return due if due is not None and due <= self.engine.now() else None
+        if isinstance(operation.request, StartBatch) and operation.request.wait:
+            return children.batch_ready(self, operation, operation.request)
         record = self.history.decided(operation.key)
         return None if record is None else items.number(record, items.AT)
 
     def _deliver(self, operation: Operation) -> None:
         value, error = None, None
         request = operation.request
-        if not isinstance(request, Sleep):
+        if isinstance(request, StartBatch) and request.wait:
+            if children.batch_ready(self, operation, request) is None:
+                raise _Reload
+            value = children.batch_results(self, operation, request)
+        elif not isinstance(request, Sleep):
             record = self.history.decided(operation.key)
             if record is None:
                 raise _Reload  # an order names an outcome that this turn has not read
+            if isinstance(request, AwaitEvent) and self._progress < items.number(record, items.EPOCH) < self._epoch:
+                self._waits.remove_waiter(operation, request)  # who decided it may have died before doing so
             if items.FAILURE in record:
                 error = Failure.from_json(items.document(record, items.FAILURE)).error(operation.key)
-            elif isinstance(request, Run | AwaitEvent | AwaitResume | StartChild):
+            elif isinstance(request, Run | AwaitEvent | AwaitResume | StartChild | StartBatch):
+                revive = request.children[0].revive if isinstance(request, StartBatch) else request.revive
                 try:
-                    value = request.revive(self.engine.vault.fetch_item(record))
+                    value = revive(self.engine.vault.fetch_item(record))
                 except StepExecutionError as bad:
                     bad.step_key = operation.key
                     error = bad
@@ -344,19 +335,32 @@ class Turn:
                 self._waits.begin_suspend(operation, request)
             case StartChild() as request:
                 children.begin(self, operation, request)
+            case StartBatch() as request:
+                children.begin_batch(self, operation, request)
             case Publish() as request:
                 publishing.begin_publish(self, operation, request)
             case ResumeOther() as request:
                 publishing.begin_resume(self, operation, request)
 
     def _drop_abandoned(self) -> None:
-        """The body has given up on these: stop what runs, and let no event wake the execution for them."""
+        """The body has given up on these: stop what runs, and let no event wake the execution for them.
+
+        That is an effect too: if the race were then decided the other way, nobody would wake the body for the wait.
+        """
+        if any(self._attempts.begun(one.key) or self._may_have_waiter(one) for one in self.replay.abandoned):
+            self._flush()
         for operation in self.replay.abandoned:
             self._attempts.cancel(operation.key)
-            if isinstance(operation.request, AwaitEvent) and operation.key in self.waiters_known:
+            if isinstance(operation.request, AwaitEvent) and self._may_have_waiter(operation):
                 self._waits.remove_waiter(operation, operation.request)
                 self.waiters_known.discard(operation.key)
         self.replay.abandoned = []
+
+    def _may_have_waiter(self, operation: Operation) -> bool:
+        """Whether an event may still wake the execution for a wait: an owner that died may have registered it."""
+        return isinstance(operation.request, AwaitEvent) and (
+            operation.key in self.waiters_known or self._epoch - 1 > self._progress
+        )
 
     def _flush(self) -> None:
         """Write the order of the outcomes handed out since the last effect, before the next (L8)."""
@@ -398,7 +402,7 @@ class Turn:
     def _too_late(self) -> bool:
         """Whether the invocation ends so soon that no new step may start (L15)."""
         left = self.remaining()
-        return left is not None and left < self.engine.limits.stop_before
+        return self._paused or (left is not None and left < self.engine.limits.stop_before)
 
     def _next_due(self) -> int | None:
         """The earliest moment (ms) at which something of this execution is due."""
@@ -421,18 +425,18 @@ class Turn:
             return False
         return self._armed_here.get(due) != self._wake
 
-    def _wait(self, body: Body) -> bool:
+    def _wait(self, running: Body) -> bool:
         """Wait for whatever can move the body in this process. False: nothing can; or it is time to hand over."""
         timeouts: list[float] = []
         now = self.engine.now()
         due = self._next_due()
         if due is not None and (self._attempts.running or self._must_stay(due)):
             timeouts.append(max(0.0, (due - now) / 1000))
-        stays = bool(timeouts) or self._attempts.running or body.busy or body.quiet_for is not None
+        stays = bool(timeouts) or self._attempts.running or running.busy or running.quiet_for is not None
         if not stays or (self._too_late() and not self._attempts.running):
             return False
-        if body.quiet_for is not None:
-            timeouts.append(body.quiet_for)
+        if running.quiet_for is not None:
+            timeouts.append(running.quiet_for)
         left = self.remaining()
         if left is not None:
             limits = self.engine.limits
@@ -460,8 +464,8 @@ class Turn:
 
     # ---- ends of a turn
 
-    def _rest_or_hand_over(self, body: Body) -> Item | None:
-        movable = bool(self.replay.fresh) or body.busy or body.quiet_for is not None
+    def _rest_or_hand_over(self, running: Body) -> Item | None:
+        movable = bool(self.replay.fresh) or running.busy or running.quiet_for is not None
         due = self._next_due()
         if movable or (due is not None and due <= self.engine.now()) or self._attempts.running:
             self.lease.check()
@@ -473,7 +477,7 @@ class Turn:
                 "The workflow waits for something that nothing durable will ever bring about (a bare asyncio.Event or "
                 "Future). Wait with ctx.step calls."
             )
-            return self._finish("failed", self._failure(Failure.from_exception(error, 1)))
+            return self._finish("failed", self._failure(error, 1))
         limit = self._limit()
         if limit is not None and not items.number(self.execution, items.RAN):
             self.arm(limit, "limit")
@@ -484,6 +488,8 @@ class Turn:
         """Suspend, unless something came: then read again. Raises `_Reload` and `Lost`."""
         self.lease.check()
         spent = [*items.strings(self.execution, items.SPENT), self.spent_tag][-self.engine.limits.spent :]
+        if items.WAITING_SK in self.execution:
+            attributes = {items.WAITING_SK: "", **attributes}
         try:
             self.engine.ledger.suspend(self.lease.holder, self._wake, spent, attributes)
         except ConditionFailed as failed:
@@ -494,12 +500,12 @@ class Turn:
                 raise _Reload from None
 
     def _shown(self) -> str:
-        """What the execution waits for, in short, for those who ask: kind, key, and due time or topic."""
+        """What the execution waits for, in short: kind, key; of an event also the topic and since when."""
         shown: list[list[Any]] = []
         for operation in self.replay.open.values():
             entry: list[Any] = [operation.request.kind, operation.key]
             if isinstance(operation.request, AwaitEvent):
-                entry.append(operation.request.topic)
+                entry += [operation.request.topic, self.waits_began.get(operation.key, 0)]
             shown.append(entry)
         text = json.dumps(shown[:_WAITING_SHOWN], separators=(",", ":"), ensure_ascii=False)
         return text if len(text) <= 600 else json.dumps([[kind, key[:40]] for kind, key, *_ in shown[:4]])
@@ -508,17 +514,20 @@ class Turn:
         raw = self.execution.get(items.WAITING_FOR)
         return json.loads(raw) if isinstance(raw, str) else []
 
-    def _body_ended(self, body: Body) -> Item | None:
+    def _body_ended(self, running: Body) -> Item | None:
         self._flush()
+        self._drop_abandoned()
         item = self.execution
         try:
-            result, error = body.result(), None
+            result, error = running.result(), None
         except BaseException as raised:  # noqa: BLE001 - whatever the body raises is the execution's outcome
             result, error = None, raised
+        if isinstance(error, ContinueAsNew):
+            return self._continue(error)
         if self.replay.branch:
             status = "timed_out" if self._cancel == "timeout" else "cancelled"
             own = error is not None and isinstance(error, Exception)
-            return self._finish(status, self._failure(Failure.from_exception(error, 1)) if own and error else {})
+            return self._finish(status, self._failure(error, 1) if own and error else {})
         if error is None:
             try:
                 text = codec.roundtrip(result, self.workflow.result_annotation)[0]
@@ -527,13 +536,32 @@ class Turn:
                 error = bad
         retries = items.number(item, items.RETRIES)
         if isinstance(error, PolosError) or not isinstance(error, Exception) or retries >= self.workflow.max_retries:
-            return self._finish("failed", self._failure(Failure.from_exception(error, retries + 1)))
+            return self._finish(
+                "failed", {**self._dropped(error), **self._failure(error, retries + 1)}
+            )
         due = self.engine.now() + int(min(2.0**retries, _RETRY_CAP) * 1000)
         self.arm(due, f"retry{retries}")
-        self._give_back({items.STATUS: "waiting", items.RETRIES: retries + 1, items.NOT_BEFORE: due})
+        retry: dict[str, Value] = {items.RETRIES: retries + 1, items.NOT_BEFORE: due}
+        self._give_back({items.STATUS: "waiting", items.WAITING_FOR: "[]", **retry})  # its waiters are gone
         return None
 
-    def _failure(self, failure: Failure) -> dict[str, Value]:
+    def _continue(self, successor: ContinueAsNew) -> Item:
+        """Start the successor, then end: it takes the place of this execution for everybody who asks."""
+        start = successors.start_of(self, successor.payload)
+        self.lease.check()
+        self.engine.backend.inbox.send([start.message()])
+        return self._finish("completed", {items.NEXT: start.execution_id})
+
+    def _dropped(self, error: BaseException) -> dict[str, Value]:
+        """What a retry would drop."""
+        since = self.replay.since_failure(error)
+        if since is None:
+            return {}
+        return {items.DROPPED: items.as_document({"from": since[0], "keys": since[1]})}
+
+    def _failure(self, error: BaseException, attempts: int) -> dict[str, Value]:
+        """The exception that ended the body, under its own class and text, as attributes of the execution."""
+        failure = replace(Failure.from_exception(error, attempts), type=type(error).__name__, message=str(error))
         text = items.as_document(failure.to_json())
         if len(text) > 2000:
             text = items.as_document({**failure.to_json(), "message": failure.message[:500],
@@ -549,8 +577,25 @@ class Turn:
         self.engine.table.put(items.keyed(key, stored.attributes()))
         return {}
 
+    def _final_state(self) -> dict[str, Value]:
+        state = None if self._context is None else self._context.state
+        if state is None:
+            return {}
+        try:
+            text = codec.encode(state)
+        except SerializationError:
+            return {}
+        stored = self.engine.stash(text, self.execution_id, f"The state of workflow {self.workflow.id!r}")
+        if stored.size <= commands.ON_EXECUTION_ITEM:
+            return stored.attributes(items.FINAL_STATE)
+        self.lease.check()
+        key = items.Key(self.execution_id, items.STATE_ITEM)
+        self.engine.table.put(items.keyed(key, stored.attributes()))
+        return {}
+
     def _finish(self, status: str, outcome: dict[str, Value]) -> Item:
         """The terminal write. Whoever was first stands; the stored item is returned for the duties."""
+        outcome = {**self._final_state(), **outcome}
         self.lease.check()
         now = self.engine.now()
         ttl = now // 1000 + int(self.engine.limits.retention)

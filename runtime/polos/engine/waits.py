@@ -102,6 +102,7 @@ class Waits:
 
     def begin_event(self, operation: Operation, request: AwaitEvent) -> None:
         turn = self._turn
+        turn.waits_began.setdefault(operation.key, self._engine.now())
         if operation.key not in turn.waiters_known:
             waiter: dict[str, Value] = {
                 items.EXECUTION_ID: turn.execution_id,
@@ -136,7 +137,7 @@ class Waits:
             other = request.event_type is not None and event.get(items.EVENT_TYPE) != request.event_type
             if late or other or items.text(event, items.EVENT_ID) in taken:
                 continue
-            self._decide(operation, request, self._taken_event(request, event))
+            self._decide(operation, request, self._taken_event(operation, request, event))
             return
         if due is not None and due <= self._engine.now():
             self._decide(operation, request, self.expired(operation))
@@ -152,7 +153,7 @@ class Waits:
             and (key in replay.seen or key in replay.open)
         }
 
-    def _taken_event(self, request: AwaitEvent, event: Item) -> dict[str, Value]:
+    def _taken_event(self, operation: Operation, request: AwaitEvent, event: Item) -> dict[str, Value]:
         sequence = items.number(event, items.SEQUENCE)
         body = items.as_document(
             {
@@ -171,7 +172,7 @@ class Waits:
             items.TOPIC: request.topic,
             items.EVENT_ID: items.text(event, items.EVENT_ID),
             items.AT: sequence >> 20,
-            items.BEGAN: self._engine.now(),
+            items.BEGAN: self._turn.waits_began.get(operation.key, self._engine.now()),
         }
 
     def expired(self, operation: Operation) -> dict[str, Value]:
@@ -181,7 +182,12 @@ class Waits:
         due = self.due(operation) or self._engine.now()
         message = f"{what} came until {moment(due).isoformat(timespec='seconds')}"
         error = StepTimeoutError(operation.key, "StepTimeoutError", message, 1)
-        return {items.FAILURE: items.as_document(Failure.from_exception(error, 1).to_json()), items.AT: due}
+        armed = self._turn.history.records.get(operation.key, {})
+        return {
+            items.FAILURE: items.as_document(Failure.from_exception(error, 1).to_json()),
+            items.AT: due,
+            items.BEGAN: items.number(armed, items.BEGAN, due),
+        }
 
     def decide_expiry(self, operation: Operation) -> None:
         """Decide a wait for a resume whose time limit has passed, unless the resume was first."""

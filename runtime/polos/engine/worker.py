@@ -17,11 +17,12 @@ from polos.core.conditions import Item
 from polos.core.failures import Failure
 from polos.core.identity import message_tag
 from polos.core.operations import AwaitResume
-from polos.engine import children, commands, delivery, schedules
+from polos.engine import children, commands, delivery, recovery, schedules
 from polos.engine.commands import Start, Stored, Target
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
 from polos.engine.ledger import Holder
+from polos.engine.slots import Slots
 from polos.engine.turn import Turn
 from polos.errors import InvalidPayloadError, WorkflowNotFoundError
 from polos.ports import ConditionFailed, Message
@@ -64,7 +65,7 @@ class Worker:
                 case "start":
                     start = Start.of_message(body)
                     return self._advance(message, start.execution_id, start, remaining)
-                case "wake" | "resume" | "cancel":
+                case "wake" | "resume" | "cancel" | "retry" | "unpause":
                     return self._command(message, Target.of_message(body), remaining)
                 case other:
                     raise InvalidPayloadError(f"A message of the unknown type {other!r} was received.")
@@ -79,6 +80,10 @@ class Worker:
             return False
         if body["t"] == "resume" and target.step_key is not None:
             self._record_resume(target.execution_id, target.step_key, body, message.id)
+        if body["t"] == "retry":
+            recovery.apply_retry(engine, target.execution_id, int(body.get("g", 0)))
+        if body["t"] == "unpause":
+            recovery.apply_unpause(engine, target.execution_id)
         if body["t"] == "cancel":
             done = self._note_cancel(message, target)
             if done is not None:
@@ -205,7 +210,12 @@ class Worker:
         if items.ENDED in item:
             self._duties(item)
             return True
+        slots = Slots.of(engine, item)
         if tag in items.strings(item, items.SPENT):
+            if slots is not None:
+                if items.LEASE_TOKEN not in item:
+                    slots.release(items.number(item, items.EPOCH))
+                slots.pass_on()
             return True
         if items.text(item, items.LEASE_MESSAGE) == tag:  # a copy of the owner's own message: keep it for the owner
             left = (items.number(item, items.LEASE_UNTIL) - engine.now()) / 1000
@@ -216,6 +226,8 @@ class Worker:
         except ConditionFailed:
             return None
         engine.poke(execution_id)
+        if slots is not None and isinstance(place := message.body.get("wsk"), str):
+            slots.pass_on(after=place)  # only to later ones: two that are owned would pass one wake to and fro
         return True
 
     def _run(
@@ -230,13 +242,19 @@ class Worker:
         lease.poke, lease.on_renewed = turn.poke, turn.renewed
         lease.keep()
         engine.enter(lease.holder.execution_id, turn.poke)
-        if items.text(item, items.CANCEL) and not items.number(item, items.RAN) and lease.holder.epoch == 1:
+        slots = Slots.of(engine, item)
+        place = items.text(item, items.WAITING_SK) or str(message.body.get("wsk") or "")
+        if items.text(item, items.CANCEL) and not items.number(item, items.RAN):
             finished: Item | None = turn.finish_unstarted()
+        elif slots is not None and not slots.take(lease, item, place, turn.wait_for_slot):
+            return True
         else:
             finished = turn.run()
         lease.release()
         if finished is not None:
             self._duties(finished)
+        elif slots is not None:
+            slots.release(lease.holder.epoch)
         return True
 
     def _unknown_workflow(self, message: Message, claimed: _Claimed) -> bool:
@@ -268,3 +286,8 @@ class Worker:
         """What follows from the end of an execution; every message that meets a finished one repeats it."""
         self.engine.tell_end(items.text(execution, items.PK))
         children.tell_parent(self.engine, execution)
+        slots = Slots.of(self.engine, execution)
+        if slots is not None:
+            epoch = items.number(execution, items.EPOCH)
+            slots.release(epoch)
+            slots.leave(items.text(execution, items.WAITING_SK), epoch)

@@ -24,10 +24,12 @@ CREATE INDEX IF NOT EXISTS items_by_start ON items (bucket, started) WHERE bucke
 CREATE INDEX IF NOT EXISTS items_by_expiry ON items (expires) WHERE expires IS NOT NULL;
 CREATE TABLE IF NOT EXISTS messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, workflow TEXT NOT NULL, lane INTEGER NOT NULL,
-    visible_at INTEGER NOT NULL, received INTEGER NOT NULL DEFAULT 0, origin TEXT NOT NULL, holder TEXT,
-    name TEXT UNIQUE
+    visible_at INTEGER NOT NULL, received INTEGER NOT NULL DEFAULT 0, root TEXT NOT NULL, origin TEXT NOT NULL,
+    holder TEXT, name TEXT UNIQUE
 );
 CREATE INDEX IF NOT EXISTS messages_due ON messages (visible_at);
+CREATE TABLE IF NOT EXISTS homes (root TEXT PRIMARY KEY, process TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS triggers (topic TEXT NOT NULL, workflow TEXT NOT NULL, PRIMARY KEY (topic, workflow));
 CREATE TABLE IF NOT EXISTS payloads (key TEXT PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS schedules (
     workflow TEXT NOT NULL, key TEXT NOT NULL, cron TEXT NOT NULL, timezone TEXT NOT NULL, paused INTEGER NOT NULL,

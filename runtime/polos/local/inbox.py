@@ -15,11 +15,15 @@ from polos.core.conditions import Change, Equals
 from polos.core.identity import message_tag
 from polos.engine.commands import event, millis
 from polos.local.database import Database
+from polos.local.presence import Presence
 from polos.local.table import LocalTable
 from polos.ports import Clock, ConditionFailed, Event, Message, Outgoing
 
 VISIBILITY_MS = 30_000
 _LANES = {"wake": 0, "start": 1}
+_INSERT = (
+    "INSERT OR IGNORE INTO messages (body, workflow, lane, visible_at, root, origin, name) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,51 +35,78 @@ class Received:
 
 
 class LocalInbox:
-    """Messages as rows. `origin` marks what this process sends, `changed` is set when something was sent."""
+    """Messages as rows. `changed` is set when something was sent.
 
-    def __init__(self, database: Database, clock: Clock, origin: str) -> None:
-        self._database, self._clock, self._origin = database, clock, origin
+    A process that runs only its own executions takes the messages of those that it has started (and of their
+    children), and events, which any process can deliver. `homes` says which process started an execution.
+    """
+
+    def __init__(self, database: Database, clock: Clock, presence: Presence) -> None:
+        self._database, self._clock, self._presence = database, clock, presence
+        self._origin = presence.name
         self.changed = threading.Event()
 
     # ---- ports
 
     def send(self, messages: Sequence[Outgoing]) -> None:
         now = millis(self._clock.now())
+        self._move_in([str(m.body["x"]) for m in messages if m.body.get("t") == "start" and "/" not in m.body["x"]])
+        rows = [self._row(m.body, _LANES[m.lane], now + int(m.delay * 1000), None) for m in messages]
         with self._database.transaction() as cursor:
-            cursor.executemany(
-                "INSERT INTO messages (body, workflow, lane, visible_at, origin) VALUES (?, ?, ?, ?, ?)",
-                [
-                    (json.dumps(m.body), m.body.get("wf", ""), _LANES[m.lane], now + int(m.delay * 1000), self._origin)
-                    for m in messages
-                ],
-            )
+            cursor.executemany(_INSERT, rows)
         self.changed.set()
 
     def schedule(self, name: str, due: datetime, body: Mapping[str, Any]) -> None:
         """The Timers port: a message that is visible from `due` on, once for each name."""
         with self._database.transaction() as cursor:
-            cursor.execute(
-                "INSERT OR IGNORE INTO messages (body, workflow, lane, visible_at, origin, name) "
-                "VALUES (?, ?, 0, ?, ?, ?)",
-                (json.dumps(body), body.get("wf", ""), millis(due), self._origin, name),
-            )
+            cursor.execute(_INSERT, self._row(body, _LANES["wake"], millis(due), name))
         self.changed.set()
 
     def publish(self, events: Sequence[Event]) -> None:
-        """The Topics port."""
-        self.send([Outgoing(event(one)) for one in events])
+        """The Topics port. A message of its own for each workflow that the topic is known to trigger."""
+        bodies = [event(one) for one in events]
+        for body in list(bodies):
+            rows = self._database.read("SELECT workflow FROM triggers WHERE topic = ?", body["tp"])
+            bodies += [{**body, "wf": str(row[0])} for row in rows]
+        self.send([Outgoing(body) for body in bodies])
+
+    def _row(self, body: Mapping[str, Any], lane: int, visible_at: int, name: str | None) -> tuple[object, ...]:
+        root = str(body.get("x", "")).split("/", 1)[0]
+        return json.dumps(body), body.get("wf", ""), lane, visible_at, root, self._origin, name
+
+    def _move_in(self, roots: Sequence[str]) -> None:
+        """Make this process the home of what it starts, unless another one that lives is it already."""
+        for root in roots:
+            found = self._database.read("SELECT process FROM homes WHERE root = ?", root)
+            if not found or self._presence.is_dead(str(found[0][0])):
+                with self._database.transaction() as cursor:
+                    cursor.execute("INSERT OR REPLACE INTO homes (root, process) VALUES (?, ?)", (root, self._origin))
+
+    def declare_triggers(self, triggers: Mapping[str, str]) -> None:
+        """Remember which workflow (id) is triggered by which topic, for publishers that don't have its code."""
+        with self._database.transaction() as cursor:
+            for workflow_id, topic in triggers.items():
+                cursor.execute("DELETE FROM triggers WHERE workflow = ?", (workflow_id,))
+                cursor.execute("INSERT INTO triggers (topic, workflow) VALUES (?, ?)", (topic, workflow_id))
 
     # ---- receiving
 
-    def receive(self, workflows: Collection[str], *, own: bool = False) -> Received | None:
-        """The next due message for these workflows (or for none in particular); only of this process with `own`."""
-        now = millis(self._clock.now())
-        known = json.dumps(["", *workflows])
-        where = "visible_at <= ? AND workflow IN (SELECT value FROM json_each(?))"
-        parameters: list[object] = [now, known]
+    def _mine(self, workflows: Collection[str], own: bool) -> tuple[str, list[object]]:
+        where = "workflow IN (SELECT value FROM json_each(?))"
+        parameters: list[object] = [json.dumps(["", *workflows])]
         if own:
-            where += " AND origin = ?"
-            parameters.append(self._origin)
+            where += (
+                " AND (root IN (SELECT root FROM homes WHERE process = ?)"
+                " OR (root = '' AND (workflow = '' OR origin = ?)))"
+            )
+            parameters += [self._origin, self._origin]
+        return where, parameters
+
+    def receive(self, workflows: Collection[str], *, own: bool = False) -> Received | None:
+        """The next due message for these workflows (or for none in particular); only this process's with `own`."""
+        now = millis(self._clock.now())
+        mine, rest = self._mine(workflows, own)
+        where, parameters = f"visible_at <= ? AND {mine}", [now, *rest]
         if not self._database.read(f"SELECT 1 FROM messages WHERE {where} LIMIT 1", *parameters):
             return None
         with self._database.transaction() as cursor:
@@ -87,8 +118,8 @@ class LocalInbox:
                 return None
             row, body, received = found
             cursor.execute(
-                "UPDATE messages SET visible_at = ?, received = received + 1, holder = ?, origin = ? WHERE id = ?",
-                (now + VISIBILITY_MS, self._origin, self._origin, row),
+                "UPDATE messages SET visible_at = ?, received = received + 1, holder = ? WHERE id = ?",
+                (now + VISIBILITY_MS, self._origin, row),
             )
         message = Message(str(row), json.loads(body), received + 1, lambda seconds: self.extend(row, seconds))
         return Received(row, message)
@@ -117,8 +148,7 @@ class LocalInbox:
 
     def next_due(self, workflows: Collection[str], *, own: bool = False) -> int | None:
         """When the next message for these workflows becomes visible (ms); None: there is none."""
-        where = "workflow IN (SELECT value FROM json_each(?))" + (" AND origin = ?" if own else "")
-        parameters = [json.dumps(["", *workflows]), *([self._origin] if own else [])]
+        where, parameters = self._mine(workflows, own)
         found = self._database.read(f"SELECT min(visible_at) FROM messages WHERE {where}", *parameters)
         value = found[0][0]
         return value if isinstance(value, int) else None

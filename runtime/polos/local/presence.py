@@ -27,7 +27,7 @@ class Presence:
 
     def is_dead(self, name: str) -> bool:
         """Whether the process of this name has provably ended."""
-        if self._folder is None or fcntl is None or "/" in name:
+        if self._folder is None or fcntl is None or "/" in name or name == self.name:
             return False
         path = self._folder / name
         try:

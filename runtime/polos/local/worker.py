@@ -40,14 +40,20 @@ class LocalWorker:
 
     def start(self) -> None:
         if not self._own_only:
-            schedules.reconcile(self._local.recurrences, schedules.declared(self._engine.workflows().values()))
+            self._declare()
         self._thread.start()
+
+    def _declare(self) -> None:
+        """Make schedules and triggers what the code declares."""
+        workflows = self._engine.workflows().values()
+        schedules.reconcile(self._local.recurrences, schedules.declared(workflows))
+        self._local.inbox.declare_triggers({one.id: one.trigger for one in workflows if one.trigger is not None})
 
     def take_all(self) -> None:
         """From now on also take what other processes left, and fire schedules."""
         if self._own_only:
             self._own_only = False
-            schedules.reconcile(self._local.recurrences, schedules.declared(self._engine.workflows().values()))
+            self._declare()
             self._local.inbox.changed.set()
 
     def stop(self, timeout: float | None = None) -> None:
@@ -69,13 +75,13 @@ class LocalWorker:
                 self._stopping.wait(1.0)
 
     def _look_around(self) -> None:
-        if self._own_only:
-            return
         local = self._local
         for holder in local.inbox.holders():
             if local.presence.is_dead(holder):
                 count = local.inbox.take_over(holder, local.table)
                 _log.info("took over %d messages of a process that has ended", count)
+        if self._own_only:
+            return
         local.recurrences.fire_due()
         now = self._engine.now()
         if now - self._expired_at > _EXPIRE_EVERY_MS:

@@ -44,9 +44,9 @@ class Environment:
         if faults is not None:
             raise UsageError("Fault injection is not available in this version.")
         self._backend = backend
-        chosen = None if workflows is None else {workflow.id: workflow for workflow in workflows}
+        self._chosen = None if workflows is None else {workflow.id: workflow for workflow in workflows}
         self._workflows: Callable[[], Mapping[str, Workflow[Any, Any]]] = (
-            get_all_workflows if chosen is None else lambda: chosen
+            get_all_workflows if self._chosen is None else lambda: self._chosen or {}
         )
         start = start_time or EPOCH
         self._start = start if start.tzinfo is not None else start.replace(tzinfo=UTC)
@@ -111,6 +111,11 @@ class Environment:
         return await asyncio.get_running_loop().run_in_executor(self._driver, work, *args)
 
     # ---- what a test does
+
+    def deploy(self, *workflows: Workflow[Any, Any]) -> None:
+        """Run this code for these workflows from now on, as after a new deployment of edited functions."""
+        if self._chosen is not None:
+            self._chosen |= {workflow.id: workflow for workflow in workflows}
 
     async def start(self, workflow: Workflow[Any, Any], payload: Any = None, **options: Any) -> ExecutionHandle:
         """Start an execution; nothing runs before `settle`, `advance` or `finish`."""

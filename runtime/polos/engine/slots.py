@@ -1,0 +1,164 @@
+"""Slots of queues with a limit: who may run now, who waits, who is next. Laws: SPEC 7, L10, L13.
+
+One item holds the slots of a queue and concurrency key: a count, and for each holder the epoch with which it took one.
+A waiting item holds a place, with the epoch of who put it there; resumptions come before starts, then by time.
+
+    take     update slots IF not in it and count < limit;  full: put the waiting item, then take again (write, recheck)
+    full     look at the holders: one that has ended, sleeps, or holds an older epoch is removed, IF it is still that
+    release  AFTER the suspend or finish: remove IF epoch <= mine, then wake the first who waits
+    pass on  a wake that is not used goes to the next who waits, if there is room
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from polos.core import items
+from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Less, Not
+from polos.core.items import Key
+from polos.engine import commands
+from polos.engine.engine import Engine
+from polos.engine.lease import Lease, Lost
+from polos.ports import ConditionFailed, Outgoing
+
+_SLOTS = "slots"
+_HOLDER = "h:"
+_FIRST = "w#"
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The slots of the queue that one execution belongs to."""
+
+    engine: Engine
+    execution_id: str
+    partition: str
+    limit: int
+
+    @classmethod
+    def of(cls, engine: Engine, execution: Item) -> Slots | None:
+        """None if nothing limits the execution."""
+        options = items.document(execution, items.START)
+        if "limit" not in options:
+            return None
+        partition = items.queue(options["queue"], options.get("ckey", ""))
+        return cls(engine, items.text(execution, items.PK), partition, options["limit"])
+
+    @property
+    def _key(self) -> Key:
+        return Key(self.partition, _SLOTS)
+
+    @property
+    def _own(self) -> str:
+        return _HOLDER + self.execution_id
+
+    def take(self, lease: Lease, execution: Item, place: str, wait: Callable[[str], bool]) -> bool:
+        """Take a slot. False: the execution waits in line; `wait(place)` has suspended it.
+
+        `place` is the sort key of the waiting item, where there is one; `wait` returns False if something came
+        meanwhile, so that one must try again. Free: 1 update.
+        """
+        epoch = lease.holder.epoch
+        if not self._waits(place):
+            place = ""
+        lease.check()
+        held = self._try(epoch)
+        if held is None and not place:
+            return True
+        if held is not None:
+            place = place or self._new_place(execution)
+            held = self._queue_up(lease, place, execution)
+        while held is not None:
+            if self._evict(lease, held):
+                held = self._try(epoch)
+            elif wait(place):
+                return False
+            else:
+                lease.check()
+                held = self._try(epoch)
+        self.leave(place, epoch)
+        return True
+
+    def _queue_up(self, lease: Lease, place: str, execution: Item) -> Item | None:
+        lease.check()
+        workflow_id = items.text(execution, items.WORKFLOW)
+        about = {items.EPOCH: lease.holder.epoch, items.EXECUTION_ID: self.execution_id, items.WORKFLOW: workflow_id}
+        self.engine.table.put(items.keyed(Key(self.partition, place), about))
+        lease.check()
+        return self._try(lease.holder.epoch)
+
+    def _try(self, epoch: int) -> Item | None:
+        """One try; the slots item if all are held. Raises `Lost` if a later owner of the execution holds one."""
+        room = AnyOf(Not(Has(items.LIMIT_COUNT)), Less(items.LIMIT_COUNT, self.limit))
+        change = Change(set={self._own: epoch}, add={items.LIMIT_COUNT: 1})
+        try:
+            self.engine.table.update(self._key, change, AllOf(Not(Has(self._own)), room))
+        except ConditionFailed as failed:
+            item = failed.item or {}
+            if self._own not in item:
+                return item
+            old = items.number(item, self._own)
+            if old > epoch:
+                raise Lost(self.execution_id) from None
+            try:
+                self.engine.table.update(self._key, Change(set={self._own: epoch}), AtMost(self._own, epoch))
+            except ConditionFailed:
+                raise Lost(self.execution_id) from None
+        return None
+
+    def _evict(self, lease: Lease, held: Item) -> bool:
+        """Remove holders that don't run: ended, asleep, or holding an epoch that has passed. Whether one was."""
+        holders = {name.removeprefix(_HOLDER): epoch for name, epoch in held.items() if name.startswith(_HOLDER)}
+        lease.check()
+        found = self.engine.table.get_many([items.execution(holder) for holder in holders])
+        current = {items.text(item, items.PK): item for item in found}
+        freed = False
+        for holder, epoch in holders.items():
+            item = current.get(holder)
+            runs = item is not None and items.ENDED not in item and items.LEASE_TOKEN in item
+            if runs and item is not None and items.number(item, items.EPOCH) <= int(str(epoch)):
+                continue
+            lease.check()
+            name = _HOLDER + holder
+            change = Change(remove=(name,), add={items.LIMIT_COUNT: -1})
+            try:
+                self.engine.table.update(self._key, change, Equals(name, epoch))
+                freed = True
+            except ConditionFailed:
+                freed = True  # somebody else has changed it: try again
+        return freed
+
+    def _new_place(self, execution: Item) -> str:
+        priority = 0 if items.number(execution, items.RAN) else 1
+        since = self.engine.now() if priority == 0 else items.number(execution, items.CREATED)
+        return f"{_FIRST}{priority}#{since:015d}#{self.execution_id}"
+
+    def _waits(self, place: str) -> bool:
+        return place.startswith(_FIRST) and place.endswith(f"#{self.execution_id}")
+
+    def leave(self, place: str, epoch: int) -> None:
+        """Give up a place in line (of this epoch or older), and let the next have the wake. 1 delete, 1 read."""
+        if self._waits(place):
+            self.engine.ledger.forget(self.partition, place, epoch)
+            self.pass_on()
+
+    def release(self, epoch: int) -> None:
+        """Give a slot back, then wake the first who waits. 1 update, 1 query, 1 send if somebody waits."""
+        change = Change(remove=(self._own,), add={items.LIMIT_COUNT: -1})
+        with contextlib.suppress(ConditionFailed):
+            self.engine.table.update(self._key, change, AtMost(self._own, epoch))
+        self._wake_next("")
+
+    def pass_on(self, after: str = "") -> None:
+        """Hand an unused wake to the next in line (later than `after`), if there is room. 1 read, 1 query, 1 send."""
+        item = self.engine.table.get(self._key) or {}
+        if items.number(item, items.LIMIT_COUNT) < self.limit:
+            self._wake_next(after)
+
+    def _wake_next(self, after: str) -> None:
+        waiting = self.engine.table.query(self.partition, prefix=_FIRST, after=after, limit=1)
+        for item in waiting:
+            body = commands.wake(items.text(item, items.EXECUTION_ID), items.text(item, items.WORKFLOW))
+            self.engine.backend.inbox.send([Outgoing({**body, "wsk": item[items.SK]})])
