@@ -326,6 +326,18 @@ class Polos:
 
         await self._with_engine(apply)
 
+    async def list_schedules(self) -> list[Recurring]:
+        def look(engine: Engine) -> list[Recurring]:
+            return engine.backend.recurrences.list()
+
+        return await self._with_engine(look)
+
+    async def remove_schedule(self, workflow_id: str, key: str) -> None:
+        def remove(engine: Engine) -> None:
+            engine.backend.recurrences.remove(workflow_id, key)
+
+        await self._with_engine(remove)
+
     # ---- following
 
     async def stream_topic(

@@ -159,13 +159,17 @@ class Payloads(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recurring:
-    """A recurring schedule as declared: five-field cron, IANA time zone, one per workflow and key."""
+    """A recurring schedule: five-field cron, IANA time zone, one per workflow and key.
+
+    `declared` says that it comes from the code, and goes when the code no longer declares it.
+    """
 
     workflow_id: str
     key: str
     cron: str
     timezone: str
     paused: bool = False
+    declared: bool = False
 
 
 class Recurrences(Protocol):

@@ -18,7 +18,7 @@ import logging
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, cast
 
 _log = logging.getLogger("polos")
 _CLOSE_TRIES = 1000
@@ -172,7 +172,7 @@ class Body:
                     _unwind(self._loop, task)
         finally:
             asyncio._set_running_loop(None)
-        self._loop.close()
+            self._loop.close()
 
     async def _run_to_the_end(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Await the body, then cancel the tasks it left behind and wait for them, as `asyncio.run` does."""
@@ -217,10 +217,18 @@ def _close(coroutine: Any) -> None:
             coroutine.throw(Suspension())
         except (Suspension, StopIteration, asyncio.CancelledError):
             return
-        except Exception as error:  # noqa: BLE001 - user code; it runs again when really reached
-            _log.warning("cleanup code of a workflow failed at a suspension", exc_info=error)
+        except BaseException as error:  # noqa: BLE001 - user code; it runs again when really reached
+            if not _is_group_of_suspensions(error):
+                _log.warning("cleanup code of a workflow failed at a suspension", exc_info=error)
             return
     _log.warning("cleanup code of a suspended workflow does not end: %r", coroutine)
+
+
+def _is_group_of_suspensions(error: BaseException) -> bool:
+    if not isinstance(error, BaseExceptionGroup):
+        return isinstance(error, Suspension | asyncio.CancelledError)
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return all(_is_group_of_suspensions(member) for member in members)
 
 
 def _close_generator(generator: Any) -> None:

@@ -107,10 +107,9 @@ async def _run(ctx: WorkflowContext, when: str, number: int, hook: Hook, about: 
 
 def _merged(value: Any, modified: Any) -> Any:
     """What a hook gave in place of a value; a dict goes into a dict or a model field by field."""
-    fields = cast("dict[str, Any]", modified) if isinstance(modified, dict) else None
-    if fields is not None:
-        if isinstance(value, BaseModel):
-            return type(value).model_validate({**value.model_dump(), **fields})
-        if isinstance(value, dict):
-            return {**cast("dict[str, Any]", value), **fields}
-    return modified
+    if not isinstance(modified, dict):
+        return modified
+    fields = cast("dict[str, Any]", modified)
+    if isinstance(value, BaseModel):
+        return type(value).model_validate({**value.model_dump(), **fields})
+    return cast("dict[str, Any]", value) | fields if isinstance(value, dict) else fields

@@ -7,6 +7,7 @@ that finds the execution before it still open is recorded under its own id as sk
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from polos.core import codec, cron, items
@@ -24,20 +25,28 @@ from polos.workflow import Workflow
 def declared(workflows: Iterable[Workflow[Any, Any]]) -> list[Recurring]:
     """The schedules that the code asks for."""
     return [
-        Recurring(workflow.id, workflow.schedule.key, workflow.schedule.cron, workflow.schedule.timezone)
+        Recurring(
+            workflow.id, workflow.schedule.key, workflow.schedule.cron, workflow.schedule.timezone, declared=True
+        )
         for workflow in workflows
         if workflow.schedule is not None
     ]
 
 
 def reconcile(recurrences: Recurrences, wanted: Iterable[Recurring]) -> None:
-    """Make the recurring schedules what the code declares: create and change; remove those of removed declarations."""
+    """Make the recurring schedules what the code declares; one that was paused stays so.
+
+    Those made at run time are left alone, unless the code now declares them.
+    """
     before = {(one.workflow_id, one.key): one for one in recurrences.list()}
     for one in wanted:
-        if before.pop((one.workflow_id, one.key), None) != one:
-            recurrences.apply(one)
-    for workflow_id, key in before:
-        recurrences.remove(workflow_id, key)
+        old = before.pop((one.workflow_id, one.key), None)
+        new = one if old is None else replace(one, paused=old.paused)
+        if new != old:
+            recurrences.apply(new)
+    for old in before.values():
+        if old.declared:
+            recurrences.remove(old.workflow_id, old.key)
 
 
 def tick(engine: Engine, body: Mapping[str, Any]) -> bool:

@@ -1,19 +1,34 @@
-"""Schedules made at run time."""
+"""Schedules made at run time: create, list, pause, resume, delete."""
 
 from __future__ import annotations
 
+import builtins
+from dataclasses import replace
 from typing import Any
+
+from pydantic import BaseModel
 
 from polos import ambient
 from polos.ambient import Client
 from polos.core import cron as cron_expressions
-from polos.core.identity import schedule_id
+from polos.core.identity import check_queue, schedule_id
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError
 from polos.ports import Recurring
 from polos.types.types import SchedulePayload
 from polos.workflow import Workflow, find_workflow
 
-__all__ = ["SchedulePayload", "create"]
+__all__ = ["Schedule", "SchedulePayload", "create", "delete", "list", "pause", "resume"]
+
+
+class Schedule(BaseModel):
+    """One schedule: five-field cron, IANA time zone, one for each workflow and key."""
+
+    id: str
+    workflow_id: str
+    key: str
+    cron: str
+    timezone: str
+    paused: bool
 
 
 async def create(
@@ -26,14 +41,61 @@ async def create(
     """Run a workflow at the times of a five-field cron expression; returns the schedule's id.
 
     One schedule for each workflow and key: creating it again changes it. Raises `InvalidPayloadError` if the workflow
-    is not declared with `schedule=`, or if the expression or the time zone is wrong.
+    is not declared with `schedule=`, or if the expression or the time zone is wrong. On AWS: 1 or 2 requests.
     """
     found = find_workflow(workflow)
     if not found.schedulable:
         raise InvalidPayloadError(f"Workflow {found.id!r} can't be scheduled: declare it with schedule=True.")
+    check_queue(key)
     try:
         cron_expressions.parse(cron, timezone)
     except WorkflowDefinitionError as error:
         raise InvalidPayloadError(str(error)) from None
     await ambient.client(client).apply_schedule(Recurring(found.id, key, cron, timezone))
     return schedule_id(found.id, key)
+
+
+async def list(
+    client: Client | None = None, workflow: Workflow[Any, Any] | str | None = None
+) -> builtins.list[Schedule]:
+    """Every schedule, or those of one workflow."""
+    wanted = workflow.id if isinstance(workflow, Workflow) else workflow
+    return [
+        Schedule(
+            id=schedule_id(one.workflow_id, one.key),
+            workflow_id=one.workflow_id,
+            key=one.key,
+            cron=one.cron,
+            timezone=one.timezone,
+            paused=one.paused,
+        )
+        for one in await ambient.client(client).list_schedules()
+        if wanted in (None, one.workflow_id)
+    ]
+
+
+async def pause(client: Client | None, workflow: Workflow[Any, Any] | str, key: str = "global") -> None:
+    """Start nothing at its times until `resume`. Raises `InvalidPayloadError` if there is no such schedule."""
+    chosen = ambient.client(client)
+    await chosen.apply_schedule(replace(await _find(chosen, workflow, key), paused=True))
+
+
+async def resume(client: Client | None, workflow: Workflow[Any, Any] | str, key: str = "global") -> None:
+    """Go on with a paused schedule; the ticks in between are not made up for."""
+    chosen = ambient.client(client)
+    await chosen.apply_schedule(replace(await _find(chosen, workflow, key), paused=False))
+
+
+async def delete(client: Client | None, workflow: Workflow[Any, Any] | str, key: str = "global") -> None:
+    """Remove a schedule. One that the code declares comes back at the next deployment."""
+    chosen = ambient.client(client)
+    found = await _find(chosen, workflow, key)
+    await chosen.remove_schedule(found.workflow_id, found.key)
+
+
+async def _find(client: Client, workflow: Workflow[Any, Any] | str, key: str) -> Recurring:
+    wanted = workflow.id if isinstance(workflow, Workflow) else workflow
+    for one in await client.list_schedules():
+        if (one.workflow_id, one.key) == (wanted, key):
+            return one
+    raise InvalidPayloadError(f"Workflow {wanted!r} has no schedule with the key {key!r}.")

@@ -19,14 +19,15 @@ class LocalRecurrences:
         following = cron.parse(schedule.cron, schedule.timezone).next_after(self._clock.now())
         with self._database.transaction() as cursor:
             cursor.execute(
-                "INSERT OR REPLACE INTO schedules (workflow, key, cron, timezone, paused, next_at) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO schedules (workflow, key, cron, timezone, paused, declared, next_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     schedule.workflow_id,
                     schedule.key,
                     schedule.cron,
                     schedule.timezone,
                     int(schedule.paused),
+                    int(schedule.declared),
                     millis(following),
                 ),
             )
@@ -37,8 +38,8 @@ class LocalRecurrences:
             cursor.execute("DELETE FROM schedules WHERE workflow = ? AND key = ?", (workflow_id, key))
 
     def list(self) -> list[Recurring]:
-        rows = self._database.read("SELECT workflow, key, cron, timezone, paused FROM schedules ORDER BY 1, 2")
-        return [Recurring(str(w), str(k), str(c), str(t), bool(p)) for w, k, c, t, p in rows]
+        rows = self._database.read("SELECT workflow, key, cron, timezone, paused, declared FROM schedules ORDER BY 1, 2")
+        return [Recurring(str(w), str(k), str(c), str(t), bool(p), bool(d)) for w, k, c, t, p, d in rows]
 
     def next_due(self) -> int | None:
         """The next nominal time of a schedule that is not paused (ms)."""
