@@ -57,9 +57,32 @@ class History:
                 pass
 
     def decided(self, key: str) -> Item | None:
-        """The record of a step that has its outcome, or None."""
+        """The record of a step that has its outcome, or None.
+
+        The outcome of a child counts only if it is that of the child on record as started; without such a mark, if it
+        is of the execution's own retry generation.
+        """
         record = self.records.get(key)
-        return record if record is not None and record.get(items.STATE) == items.DECIDED else None
+        if record is None or record.get(items.STATE) != items.DECIDED:
+            return None
+        if items.CHILD in record and items.GENERATION in record:
+            mark = self.marks.get(key)
+            if mark is not None and items.CHILD in mark:
+                return record if mark[items.CHILD] == record[items.CHILD] else None
+            return record if record[items.GENERATION] == self.generation else None
+        return record
+
+    @property
+    def generation(self) -> int:
+        """How often the execution was retried."""
+        return items.number(self.execution, items.GENERATION)
+
+    def batch(self, key: str) -> dict[int, Item]:
+        """The outcomes of a batch's children by index, those of the generation in which the batch was started."""
+        mark = self.marks.get(key)
+        generation = self.generation if mark is None else items.number(mark, items.GENERATION)
+        found = self.batches.get(key, {})
+        return {index: one for index, one in found.items() if items.number(one, items.GENERATION) == generation}
 
     def kind(self, key: str) -> str | None:
         """The kind under which a key was recorded; None: never seen."""

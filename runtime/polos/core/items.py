@@ -3,12 +3,13 @@
 An execution's partition (pk = execution id, which never contains '#'):
 
     x                  the execution: status, lease, epoch, wake count, and what a start said
-    p#in, p#out        payload and result, where they are over 500 bytes; p#state: the final state
+    p#in#DIGEST        the payload, where it is over 500 bytes; p#out#EPOCH the result, p#state#EPOCH the final state
+    p#next#EPOCH       the payload of the successor, after continue_as_new
     r#KEY              the record of a step: decided, armed (a wait with a due time) or between two attempts
     s#KEY              a started-mark: child started, suspend shown, at_most_once body begun
     b#KEY#INDEX        the outcome of one child of a batch
     o#BRANCH#TICK      the order in which outcomes were observed, where several were open (branch 1: after a cancel)
-    f#KEY#SHARD        fan-in: the children of a batch that have ended
+    f#KEY#GEN#SHARD    fan-in: the children of a batch that have ended, by the parent's retry generation
 
     t#TOPIC            e#SEQUENCE#EVENT-ID  an event          w#EXECUTION#KEY  an execution that waits for one
     q#QUEUE#KEY        slots  who holds a slot                w#PRIORITY#TIME#EXECUTION  who waits for one
@@ -28,9 +29,7 @@ from polos.core.conditions import Item, Value
 PK: Final = "pk"
 SK: Final = "sk"
 EXECUTION: Final = "x"
-INPUT_ITEM: Final = "p#in"
-RESULT_ITEM: Final = "p#out"
-STATE_ITEM: Final = "p#state"
+INPUT_PREFIX: Final = "p#in#"
 
 # the execution item
 STATUS: Final = "st"
@@ -61,6 +60,8 @@ RESULT: Final = "re"
 FINAL_STATE: Final = "fs"
 NEXT: Final = "nx"
 PAUSED: Final = "pz"
+LIMIT_FROM: Final = "lf"
+LIMIT_ARMED: Final = "li"
 DROPPED: Final = "dr"
 BUCKET: Final = "gb"
 BUCKET_SORT: Final = "gs"
@@ -112,6 +113,29 @@ class Key(NamedTuple):
     sk: str
 
 
+def beside(what: str, epoch: int) -> str:
+    """The sort key of what an end writes beside the execution item: its "out" (result), "state" or "next" payload.
+
+    It is written before the end, unfenced; under the writer's own epoch it can't replace that of another who finished.
+    """
+    return f"p#{what}#{epoch}"
+
+
+def result_sk(item: Mapping[str, Value]) -> str:
+    """Where the result of an ended execution is if it is not on the execution item."""
+    return beside("out", number(item, EPOCH))
+
+
+def state_sk(item: Mapping[str, Value]) -> str:
+    """Where the final state of an ended execution is if it is not on the execution item."""
+    return beside("state", number(item, EPOCH))
+
+
+def next_sk(item: Mapping[str, Value]) -> str:
+    """Where the payload of the successor of an ended execution is."""
+    return beside("next", number(item, EPOCH))
+
+
 def execution(execution_id: str) -> Key:
     return Key(execution_id, EXECUTION)
 
@@ -128,8 +152,8 @@ def batch_outcome(execution_id: str, step_key: str, index: int) -> Key:
     return Key(execution_id, f"b#{step_key}#{index:06d}")
 
 
-def fan_in(execution_id: str, step_key: str, shard: str) -> Key:
-    return Key(execution_id, f"f#{step_key}#{shard}")
+def fan_in(execution_id: str, step_key: str, generation: int, shard: str) -> Key:
+    return Key(execution_id, f"f#{step_key}#{generation}#{shard}")
 
 
 def order(execution_id: str, branch: int, tick: int) -> Key:

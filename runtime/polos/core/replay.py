@@ -99,15 +99,14 @@ class Replay:
         known = self.history.records.keys() | self.history.marks.keys() | self.history.batches.keys()
         return known <= self.used
 
-    def recorded_next(self) -> Operation | None:
-        """The operation that earlier turns observed at this tick, if several were open then."""
-        key = self.history.orders.get((self.branch, self.tick))
-        if key is None:
-            return None
-        operation = self.open.get(key)
-        if operation is None and self.fault is None:
+    def recorded_next(self) -> str | None:
+        """The key of the operation that earlier turns observed at this tick, if several were open then."""
+        return self.history.orders.get((self.branch, self.tick))
+
+    def never_opened(self, key: str) -> None:
+        """Note a fault: the body is idle and has not asked for what it was handed at this point before."""
+        if self.fault is None:
             self.fault = NonDeterminismError(key, "the next outcome of a race", "a step that is not open")
-        return operation
 
     def deliver(self, operation: Operation, value: Any, error: BaseException | None) -> None:
         """Hand one outcome to the body and note the order if there was a choice."""

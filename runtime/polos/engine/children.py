@@ -16,11 +16,13 @@ from polos.core import items
 from polos.core.conditions import Change, Item, Value
 from polos.core.failures import Failure
 from polos.core.identity import child_id
+from polos.core.items import Key
 from polos.core.operations import StartBatch, StartChild
 from polos.core.replay import Operation
 from polos.engine import commands
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
+from polos.engine.lease import Lease
 from polos.errors import ChildWorkflowError
 from polos.ports import Outgoing
 from polos.types.types import BatchStepResult
@@ -35,7 +37,7 @@ _SENT_AT_ONCE: Final = 100
 
 def begin(turn: Turn, operation: Operation, request: StartChild) -> None:
     """Start the child of a step, unless that is on record."""
-    if operation.key in turn.history.marks:
+    if operation.key in turn.history.marks or turn.history.decided(operation.key) is not None:
         return
     engine, now = turn.engine, turn.engine.now()
     start = _child_start(turn, operation, request, now)
@@ -71,29 +73,42 @@ def begin_batch(turn: Turn, operation: Operation, request: StartBatch) -> None:
     turn.lease.check()
     epoch = turn.lease.holder.epoch
     if request.wait:
-        about: dict[str, Value] = {items.KIND: request.kind, items.COUNT: count, items.AT: now, items.EPOCH: epoch}
+        about: dict[str, Value] = {
+            items.KIND: request.kind,
+            items.COUNT: count,
+            items.GENERATION: history.generation,
+            items.AT: now,
+            items.EPOCH: epoch,
+        }
         history.add(engine.ledger.note(items.mark(turn.execution_id, operation.key), about))
         return
     text = json.dumps([_handle_fields(turn, operation, start) for start in starts])
     value = engine.attributes(text, turn.execution_id, f"The handles of step {operation.key!r}")
     record = engine.ledger.decide(
         items.record(turn.execution_id, operation.key),
-        {items.KIND: request.kind, items.COUNT: count, items.AT: now, items.EPOCH: epoch, **value},
+        {
+            items.KIND: request.kind,
+            items.COUNT: count,
+            items.GENERATION: history.generation,
+            items.AT: now,
+            items.EPOCH: epoch,
+            **value,
+        },
     )
     turn.adopt(operation, record)
 
 
 def batch_ready(turn: Turn, operation: Operation, request: StartBatch) -> int | None:
     """When the last child of a batch ended (ms); None: some are still open."""
-    ended = turn.history.batches.get(operation.key, {})
-    if len(ended) < len(request.children):
+    ended = turn.history.batch(operation.key)
+    if not request.wait or len(ended) < len(request.children):
         return None
     return max(items.number(item, items.AT) for item in ended.values())
 
 
 def batch_results(turn: Turn, operation: Operation, request: StartBatch) -> list[BatchStepResult]:
     """The outcomes in the order of the inputs. A failure is a result here, and does not raise."""
-    ended = turn.history.batches[operation.key]
+    ended = turn.history.batch(operation.key)
     results: list[BatchStepResult] = []
     for index, child in enumerate(request.children):
         item, failure = ended[index], items.document(ended[index], items.FAILURE)
@@ -122,7 +137,7 @@ def _child_start(
     }  # fmt: skip
     options |= {name: own[name] for name in ("session", "user") if name in own}
     payload = turn.engine.stash(request.payload, child, f"The payload of step {operation.key!r}")
-    return Start(child, request.workflow_id, payload, now, options)
+    return Start.of(child, request.workflow_id, payload, now, options)
 
 
 def _handle_fields(turn: Turn, operation: Operation, start: Start) -> dict[str, Any]:
@@ -141,28 +156,30 @@ def _handle_fields(turn: Turn, operation: Operation, start: Start) -> dict[str, 
 
 
 def send_cancels(turn: Turn) -> None:
-    """Pass a cancel on to the children that the body waits for."""
-    bodies = [
-        Outgoing(commands.cancel(items.text(mark, items.CHILD), items.text(mark, items.WORKFLOW), "cancel"))
-        for key, mark in turn.history.marks.items()
-        if items.CHILD in mark and turn.history.decided(key) is None
-    ]
-    generation = items.number(turn.history.execution, items.GENERATION)
-    for operation in turn.replay.open.values():
-        if isinstance(operation.request, StartBatch) and operation.key in turn.history.marks:
-            ended = turn.history.batches.get(operation.key, {})
-            bodies += [
-                Outgoing(
-                    commands.cancel(
-                        child_id(turn.execution_id, operation.key, generation, index), child.workflow_id, "cancel"
-                    )
-                )
-                for index, child in enumerate(operation.request.children)
-                if index not in ended
-            ]
-    if bodies:
-        turn.lease.check()
-        turn.engine.backend.inbox.send(bodies)
+    """Pass a cancel on to the children of the body up to here; those that its cleanup starts later are spared."""
+    generation = turn.history.generation
+    targets: list[tuple[str, str]] = []
+    for key in turn.replay.used:
+        mark, record = turn.history.marks.get(key, {}), turn.history.records.get(key, {})
+        waited = key in turn.replay.open and turn.history.decided(key) is None
+        if items.CHILD in mark and waited:
+            targets.append((items.text(mark, items.CHILD), items.text(mark, items.WORKFLOW)))
+        elif items.CHILD in record and items.text(record, items.KIND) == "invoke":
+            targets.append((items.text(record, items.CHILD), items.text(record, items.WORKFLOW)))
+        count = items.number(mark if waited else record, items.COUNT)
+        ended = turn.history.batch(key)
+        begun = items.number(mark or record, items.GENERATION, generation)
+        targets += [
+            (child_id(turn.execution_id, key, begun, index), "") for index in range(count) if index not in ended
+        ]
+    _send_cancels(turn.engine, targets, "cancel", turn.lease)
+
+
+def _send_cancels(engine: Engine, targets: list[tuple[str, str]], mode: str, lease: Lease | None = None) -> None:
+    if targets:
+        if lease is not None:
+            lease.check()
+        engine.backend.inbox.send([Outgoing(commands.cancel(child, wf, mode)) for child, wf in targets])
 
 
 def tell_parent(engine: Engine, execution: Item) -> None:
@@ -173,23 +190,32 @@ def tell_parent(engine: Engine, execution: Item) -> None:
     parent = commands.parent_of(execution)
     if not parent.get("wait") or items.NEXT in execution:
         return
+    generation = parent.get("g", 0)
     about: dict[str, Value] = {
         items.EPOCH: 0,
-        items.GENERATION: parent.get("g", 0),
+        items.GENERATION: generation,
         items.AT: engine.now(),
         **_outcome(engine, execution),
     }
     if "n" not in parent:
-        engine.ledger.decide(items.record(parent["x"], parent["k"]), {items.KIND: "child", **about})
+        key = items.record(parent["x"], parent["k"])
+        named = {items.KIND: "child", items.CHILD: _own_id(execution), **about}
+        engine.ledger.decide_child(key, generation, named)
         engine.wake(parent["x"], parent["wf"])
         return
     index, count = parent["i"], parent["n"]
-    engine.ledger.decide(items.batch_outcome(parent["x"], parent["k"], index), about)
-    if _all_in(engine, parent["x"], parent["k"], index, count):
+    engine.ledger.decide_child(items.batch_outcome(parent["x"], parent["k"], index), generation, about)
+    if _all_in(engine, parent["x"], parent["k"], generation, index, count):
         engine.wake(parent["x"], parent["wf"])
 
 
-def _all_in(engine: Engine, parent_id: str, key: str, index: int, count: int) -> bool:
+def _own_id(execution: Item) -> str:
+    """The id under which the parent knows a child: the first of a chain of successors."""
+    chain = items.document(execution, items.START).get("chain")
+    return chain[0] if chain else items.text(execution, items.PK)
+
+
+def _all_in(engine: Engine, parent_id: str, key: str, generation: int, index: int, count: int) -> bool:
     """Enter a child into the fan-in; whether all have. At most 2 updates.
 
     The test is the size AFTER the update, also when it changed nothing: whoever filled the set may have died before
@@ -197,15 +223,14 @@ def _all_in(engine: Engine, parent_id: str, key: str, index: int, count: int) ->
     """
     shard = index // _SHARD
     size = min(_SHARD, count - shard * _SHARD)
-    if not _enter(engine, parent_id, key, str(shard), index, size):
+    if not _enter(engine, items.fan_in(parent_id, key, generation, str(shard)), index, size):
         return False
     shards = (count + _SHARD - 1) // _SHARD
-    return shards == 1 or _enter(engine, parent_id, key, "top", shard, shards)
+    return shards == 1 or _enter(engine, items.fan_in(parent_id, key, generation, "top"), shard, shards)
 
 
-def _enter(engine: Engine, parent_id: str, key: str, shard: str, member: int, size: int) -> bool:
-    change = Change(union={items.MEMBERS: frozenset({member})})
-    item = engine.table.update(items.fan_in(parent_id, key, shard), change)
+def _enter(engine: Engine, place: Key, member: int, size: int) -> bool:
+    item = engine.table.update(place, Change(union={items.MEMBERS: frozenset({member})}))
     members = item[items.MEMBERS]
     return isinstance(members, frozenset) and len(members) == size
 
@@ -216,7 +241,7 @@ def _outcome(engine: Engine, execution: Item) -> dict[str, Value]:
     if status == "completed":
         stored = Stored.of_item(execution, items.RESULT)
         if stored.data is None and stored.pointer is None:
-            kept = engine.table.get(items.Key(execution_id, items.RESULT_ITEM))
+            kept = engine.table.get(items.Key(execution_id, items.result_sk(execution)))
             stored = Stored.of_item(kept or {})
         if stored.pointer is not None:  # a copy of its own: the child's goes with the child
             parent = commands.parent_of(execution)
@@ -235,12 +260,14 @@ def _outcome(engine: Engine, execution: Item) -> dict[str, Value]:
 
 
 def terminate_all(engine: Engine, execution_id: str) -> None:
-    """Send a terminate to every child of an execution. 1 query, 1 send per 10 children."""
+    """Send a terminate to every child of an execution. 2 queries, 1 send per 10 children."""
     found = [*engine.table.query(execution_id, prefix="s#"), *engine.table.query(execution_id, prefix="r#")]
-    bodies = [
-        Outgoing(commands.cancel(items.text(one, items.CHILD), items.text(one, items.WORKFLOW), "terminate"))
-        for one in found
-        if items.CHILD in one
-    ]
-    if bodies:
-        engine.backend.inbox.send(bodies)
+    targets: list[tuple[str, str]] = []
+    for one in found:
+        key, generation = items.text(one, items.SK)[2:], items.number(one, items.GENERATION)
+        if items.CHILD in one:
+            targets.append((items.text(one, items.CHILD), items.text(one, items.WORKFLOW)))
+        targets += [
+            (child_id(execution_id, key, generation, index), "") for index in range(items.number(one, items.COUNT))
+        ]
+    _send_cancels(engine, targets, "terminate")

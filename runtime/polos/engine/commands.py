@@ -1,11 +1,12 @@
 """The messages of the inbox: how each is made and read. A message is a hint or a command; truth is in the table.
 
     start   {"t", "x", "wf", "in"?, "inp"?, "so", "cr"}   create the execution if it is missing, and advance it
-    wake    {"t", "x", "wf", "due"?}                      this execution may be able to move (not before `due`)
+    wake    {"t", "x", "wf", "due"?, "wsk"?, "wt"?}       this execution may be able to move (not before `due`); a
+                                                          queue names the place `wsk`, an event the waiter `wt`
     resume  {"t", "x", "wf", "k", "v"|"vp", "at"}         record a resume of step `k`, and advance
     cancel  {"t", "x", "wf", "mode"}                      mode "cancel" (with cleanup) or "terminate"
-    retry   {"t", "x", "wf", "g"}                         open an execution again that failed in generation `g`
-    unpause {"t", "x", "wf"}                              let a paused execution go on
+    retry   {"t", "x", "wf", "n"}                         open an execution again that failed in generation `n`
+    unpause {"t", "x", "wf", "n"}                         lift the pause of number `n`
     event   {"t", "id", "tp", "sq", "ty"?, "v"|"vp"}      store an event, wake those that wait, start those triggered
     tick    {"t", "wf", "key", "at", "cron", "tz"}        a schedule's tick; `at` is the nominal time
 
@@ -22,7 +23,7 @@ from typing import Any, cast
 
 from polos.core import items
 from polos.core.conditions import Item, Value
-from polos.core.identity import check_execution_id, check_step_key, check_topic
+from polos.core.identity import check_execution_id, check_step_key, check_topic, digest
 from polos.errors import InvalidPayloadError
 from polos.ports import Event, Outgoing, Recurring
 
@@ -80,7 +81,8 @@ class Stored:
 class Start:
     """Everything that a start says. `options` are the parts that never change, kept as one JSON attribute:
 
-    parent {x, k, i, n, wf, g}, root {x, wf}, session, user, queue, ckey, limit, timeout (s), state, tags, trigger.
+    parent {x, k, i, n, wf, g}, root {x, wf}, session, user, queue, ckey, limit, timeout (s), state, tags, trigger;
+    pd, the digest of the payload, and pb, set if the payload is kept beside the execution item.
     """
 
     execution_id: str
@@ -119,15 +121,34 @@ class Start:
             items.BUCKET_SORT: f"{stamp}#{self.execution_id}",
             items.START: items.as_document(self.options),
         }
-        if not self.payload_item():
+        if not payload_is_beside(self.options):
             given.update(self.payload.attributes(items.INPUT))
         return given
 
     def payload_item(self) -> Item | None:
         """The item that holds the payload where it is too long for the execution item."""
-        if self.payload.size <= ON_EXECUTION_ITEM:
+        if not payload_is_beside(self.options):
             return None
-        return items.keyed(items.Key(self.execution_id, items.INPUT_ITEM), self.payload.attributes())
+        return items.keyed(payload_key(self.execution_id, self.options), self.payload.attributes())
+
+    @classmethod
+    def of(
+        cls, execution_id: str, workflow_id: str, payload: Stored, created_at: int, options: Mapping[str, Any]
+    ) -> Start:
+        """A new start. Its options say which payload it is, and whether that is kept beside the execution item."""
+        print_ = digest(repr((payload.data, payload.pointer)), length=16)
+        beside = {"pb": 1} if payload.size > ON_EXECUTION_ITEM else {}
+        return cls(execution_id, workflow_id, payload, created_at, {**options, "pd": print_, **beside})
+
+
+def payload_is_beside(options: Mapping[str, Any]) -> bool:
+    """Whether a start's payload has an item of its own."""
+    return bool(options.get("pb"))
+
+
+def payload_key(execution_id: str, options: Mapping[str, Any]) -> items.Key:
+    """The item of a payload, named after its content: two starts of one id can't get at each other's."""
+    return items.Key(execution_id, f"{items.INPUT_PREFIX}{options.get('pd', '')}")
 
 
 def parent_of(item: Mapping[str, Value]) -> dict[str, Any]:
@@ -196,10 +217,11 @@ class Target:
     due: int | None
     step_key: str | None
     mode: str
+    number: int
 
     @classmethod
     def of_message(cls, body: Mapping[str, Any]) -> Target:
-        due, key, mode = body.get("due"), body.get("k"), body.get("mode", "cancel")
+        due, key, mode, number = body.get("due"), body.get("k"), body.get("mode", "cancel"), body.get("n")
         if body.get("t") == "resume":
             check_step_key(key)
         if mode not in ("cancel", "terminate"):
@@ -209,4 +231,5 @@ class Target:
             due if isinstance(due, int) else None,
             key if isinstance(key, str) else None,
             mode,
+            number if isinstance(number, int) else 0,
         )

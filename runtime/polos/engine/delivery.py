@@ -22,23 +22,27 @@ from polos.types.types import EventPayload
 from polos.workflow import Workflow
 
 
-def deliver(engine: Engine, event: Event) -> None:
+def deliver(engine: Engine, event: Event) -> bool:
     """1 put, 1 query, 1 send per 10 waits and triggers. Repeatable."""
     partition = items.topic(event.topic)
     engine.ledger.note(Key(partition, items.event_sk(event.sequence, event.id)), event_attributes(engine, event))
     waiters = engine.table.query(partition, prefix="w#")
-    outgoing = [
-        Outgoing(wake(items.text(waiter, items.EXECUTION_ID), items.text(waiter, items.WORKFLOW)))
+    wakes = [
+        Outgoing(
+            {
+                **wake(items.text(waiter, items.EXECUTION_ID), items.text(waiter, items.WORKFLOW)),
+                "wt": [partition, waiter[items.SK]],
+            }
+        )
         for waiter in waiters
         if waiter.get(items.EVENT_TYPE, event.event_type) == event.event_type
     ]
-    outgoing += [
-        start.message()
-        for workflow in engine.workflows().values()
-        if workflow.trigger == event.topic and (start := _triggered(engine, workflow, event)) is not None
-    ]
-    if outgoing:
-        engine.backend.inbox.send(outgoing)
+    if wakes:
+        engine.backend.inbox.send(wakes)
+    triggered = [one for one in engine.workflows().values() if one.trigger == event.topic]
+    if triggered:
+        engine.backend.inbox.send([_triggered(engine, workflow, event).message() for workflow in triggered])
+    return True
 
 
 def event_attributes(engine: Engine, event: Event) -> dict[str, Value]:
@@ -69,13 +73,14 @@ def payload_of(engine: Engine, topic: str, item: Item) -> EventPayload:
     )
 
 
-def _triggered(engine: Engine, workflow: Workflow[Any, Any], event: Event) -> Start | None:
+def _triggered(engine: Engine, workflow: Workflow[Any, Any], event: Event) -> Start:
     execution_id = triggered_id(workflow.id, event.id)
-    envelope = payload_of(engine, event.topic, event_attributes(engine, event))
+    item = event_attributes(engine, event)
     try:
+        envelope = payload_of(engine, event.topic, item)
         text = codec.encode(workflow.accept_event(envelope))
     except (InvalidPayloadError, SerializationError):
-        text = codec.encode(envelope.data)  # the body refuses it with the field's path, where people can see it
+        text = engine.vault.fetch_item(item)  # the body refuses it with the field's path, where people can see it
     stored = engine.stash(text, execution_id, f"The event on topic {event.topic!r}")
     options = {"trigger": {"topic": event.topic, "event": event.id}}
-    return Start(execution_id, workflow.id, stored, engine.now(), options)
+    return Start.of(execution_id, workflow.id, stored, engine.now(), options)

@@ -65,8 +65,9 @@ class Engine:
         else:
             self.backend.timers.schedule(f"{execution_id}#{name}#{due}", moment(due) - _EARLY, body)
 
-    def wake(self, execution_id: str, workflow_id: str) -> None:
-        self.backend.inbox.send([Outgoing(wake(execution_id, workflow_id))])
+    def wake(self, execution_id: str, workflow_id: str, *, delay: float = 0.0) -> None:
+        """Tell an execution that it may be able to move. 1 request."""
+        self.backend.inbox.send([Outgoing(wake(execution_id, workflow_id), delay)])
 
     def stash(self, text: str, execution_id: str, what: str) -> Stored:
         return self.vault.stash(text, owner=execution_id, what=what)
@@ -79,9 +80,11 @@ class Engine:
         with self._lock:
             self._active[execution_id] = poke
 
-    def leave(self, execution_id: str) -> None:
+    def leave(self, execution_id: str, poke: Callable[[], None]) -> None:
+        """Only one's own notice: the next owner may have entered already."""
         with self._lock:
-            self._active.pop(execution_id, None)
+            if self._active.get(execution_id) == poke:
+                del self._active[execution_id]
 
     def poke(self, execution_id: str) -> None:
         """Tell the owner, if it is in this process, that something came."""

@@ -21,6 +21,10 @@ class Lost(Exception):
     """The lease is not ours, or we can't know: stop, and do not acknowledge the message."""
 
 
+class Reload(Exception):
+    """Others have written something: read the records again and replay from the start."""
+
+
 class Lease:
     """`check()` before every request and every call of user code. `poke` is called when the turn should look again."""
 
@@ -54,6 +58,7 @@ class Lease:
 
     def release(self) -> None:
         """Stop the heartbeat and wait until it has ended: nothing of this invocation may act after it."""
+        self._lost = True
         self._stopped.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()

@@ -90,17 +90,32 @@ class Ledger:
             items.execution(execution_id), change, AllOf(Equals(items.EPOCH, epoch), Has(items.LEASE_TOKEN))
         )
 
-    def request_cancel(self, execution_id: str, *, tag: str, mode: str) -> Item:
-        """Note a cancel on an open execution, or leave a tombstone for a start that it overtook."""
-        change = Change(set={items.CANCEL: mode}, add={items.WAKE: 1})
-        return self.table.update(items.execution(execution_id), change, AllOf(OPEN, Not(Contains(items.SPENT, tag))))
+    def cancel_owned(self, execution_id: str, *, tag: str, mode: str, now: int) -> None:
+        """Note a cancel with the owner of a live lease; the message's work is done by that.
 
-    def spend(self, execution_id: str, *, epoch: int, tag: str) -> None:
-        """Note that a message has done its work with the owner of this epoch (its wake was counted before)."""
-        change = Change(append={items.SPENT: [tag]})
-        self.table.update(
-            items.execution(execution_id), change, AllOf(Equals(items.EPOCH, epoch), Has(items.LEASE_TOKEN))
+        One write for the cancel, the wake and the spent tag: of two, the second could be lost under a suspension that
+        wrote the list of spent tags as it was before (race "guard deleted").
+        """
+        change = Change(default={items.CANCEL: mode}, add={items.WAKE: 1}, append={items.SPENT: [tag]})
+        live = AllOf(Has(items.LEASE_TOKEN), Not(Less(items.LEASE_UNTIL, now)))
+        other = Not(AnyOf(Equals(items.LEASE_MESSAGE, tag), Contains(items.SPENT, tag)))
+        self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN, live, other))
+
+    def request_cancel(self, execution_id: str, *, mode: str) -> Item:
+        """Note a cancel on an open execution, or leave a tombstone for a start that it overtook.
+
+        A cancel or time limit that was noted before stands (race "cancel and time limit").
+        """
+        change = Change(default={items.CANCEL: mode}, add={items.WAKE: 1})
+        return self.table.update(items.execution(execution_id), change, OPEN)
+
+    def hand_back(self, holder: Holder, progress: int) -> None:
+        """Give the lease back after an error of the backend: no death, and the message comes again."""
+        change = Change(
+            set={items.PROGRESS: progress},
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
         )
+        self.table.update(holder.key, change, AllOf(holder.fence, OPEN))
 
     def renew(self, holder: Holder, until: int) -> Item:
         return self.table.update(holder.key, Change(set={items.LEASE_UNTIL: until}), holder.fence)
@@ -139,6 +154,11 @@ class Ledger:
         """Record an outcome. Never raises `ConditionFailed`: the loser gets what is stored, and adopts it (L1)."""
         item = items.keyed(key, {items.STATE: items.DECIDED, **attributes})
         return self._put_or_adopt(item, UNDECIDED)
+
+    def decide_child(self, key: Key, generation: int, attributes: Mapping[str, Value]) -> Item:
+        """Record how a child ended; the outcome of an older retry generation gives way. Never raises."""
+        item = items.keyed(key, {items.STATE: items.DECIDED, **attributes})
+        return self._put_or_adopt(item, AnyOf(UNDECIDED, Less(items.GENERATION, generation)))
 
     def note(self, key: Key, attributes: Mapping[str, Value]) -> Item:
         """Write an item that nobody has written yet, or adopt what is there. Never raises `ConditionFailed`."""

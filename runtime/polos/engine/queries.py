@@ -10,6 +10,7 @@ from typing import Any
 from polos.core import codec, items
 from polos.core.conditions import Item
 from polos.core.history import History
+from polos.core.identity import child_id
 from polos.engine import commands
 from polos.engine.commands import Stored, moment
 from polos.engine.engine import Engine
@@ -45,22 +46,34 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
     ended = items.ENDED in item
     return ExecutionDetail(
         **summary(item).model_dump(),
-        payload=_value(engine, item, items.INPUT, history, items.INPUT_ITEM),
-        result=_value(engine, item, items.RESULT, history, items.RESULT_ITEM) if ended else None,
+        payload=_value(engine, item, items.INPUT, history, _input_sk(item)),
+        result=_value(engine, item, items.RESULT, history, items.result_sk(item)) if ended else None,
         error=_error(item),
         steps=steps,
         waiting_for=[] if ended else [step for step in steps if step.status in ("waiting", "retrying")],
-        children=[items.text(mark, items.CHILD) for mark in history.marks.values() if items.CHILD in mark]
-        + [items.text(one, items.CHILD) for one in history.records.values() if items.CHILD in one],
+        children=_children(history, execution_id),
         invocations=items.number(item, items.EPOCH),
         retry_count=items.number(item, items.RETRIES),
         root_execution_id=root["x"],
         root_workflow_id=root["wf"],
         session_id=options.get("session"),
         user_id=options.get("user"),
-        final_state=_value(engine, item, items.FINAL_STATE, history, items.STATE_ITEM) if ended else None,
+        final_state=_value(engine, item, items.FINAL_STATE, history, items.state_sk(item)) if ended else None,
         timeout_at=moment(created + int(limit * 1000)) if limit is not None else None,
     )
+
+
+def _children(history: History, execution_id: str) -> list[str]:
+    """The ids of the children on record, those of batches included."""
+    found: dict[str, None] = {}
+    for where in (history.marks, history.records):
+        for key, one in where.items():
+            if items.CHILD in one:
+                found[items.text(one, items.CHILD)] = None
+            generation = items.number(one, items.GENERATION)
+            for index in range(items.number(one, items.COUNT)):
+                found[child_id(execution_id, key, generation, index)] = None
+    return list(found)
 
 
 def summary(item: Item) -> ExecutionSummary:
@@ -88,8 +101,8 @@ def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
         "id": detail.id,
         "workflow_id": detail.workflow_id,
         "status": detail.status,
-        "payload": _value(engine, item, items.INPUT, None, items.INPUT_ITEM),
-        "result": _value(engine, item, items.RESULT, None, items.RESULT_ITEM) if detail.completed_at else None,
+        "payload": _value(engine, item, items.INPUT, None, _input_sk(item)),
+        "result": _value(engine, item, items.RESULT, None, items.result_sk(item)) if detail.completed_at else None,
         "error": f"{error.type}: {error.message}" if error is not None else None,
         "created_at": detail.created_at,
         "started_at": detail.started_at,
@@ -106,7 +119,9 @@ def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
         "user_id": options.get("user"),
         "cancelled_at": detail.completed_at if detail.status == "cancelled" else None,
         "run_timeout_seconds": options.get("timeout"),
-        "final_state": _value(engine, item, items.FINAL_STATE, None, items.STATE_ITEM) if detail.completed_at else None,
+        "final_state": _value(engine, item, items.FINAL_STATE, None, items.state_sk(item))
+        if detail.completed_at
+        else None,
         "tags": detail.tags,
     }
 
@@ -122,7 +137,7 @@ def outcome(engine: Engine, item: Item) -> Any:
     status, workflow_id = items.text(item, items.STATUS), items.text(item, items.WORKFLOW)
     execution_id = items.text(item, items.PK)
     if status == "completed":
-        return _value(engine, item, items.RESULT, None, items.RESULT_ITEM, strict=True)
+        return _value(engine, item, items.RESULT, None, items.result_sk(item), strict=True)
     if status == "timed_out":
         raise WorkflowTimeoutError(execution_id, items.document(item, items.START).get("timeout"))
     if status == "cancelled":
@@ -187,6 +202,11 @@ def _summaries(engine: Engine, entries: list[Item], workflow_id: str | None) -> 
             yield summary(item), items.text(entry, items.BUCKET_SORT)
 
 
+def _input_sk(item: Item) -> str:
+    options = items.document(item, items.START)
+    return commands.payload_key("", options).sk if commands.payload_is_beside(options) else ""
+
+
 def _time(item: Mapping[str, Any], name: str) -> datetime | None:
     return moment(item[name]) if name in item else None
 
@@ -202,8 +222,10 @@ def _value(
     engine: Engine, item: Item, name: str, history: History | None, attached: str, *, strict: bool = False
 ) -> Any:
     """A payload or result as its value; as its bare JSON where this process does not know its classes."""
-    stored = Stored.of_item(item, name)
+    stored = Stored() if name == items.INPUT and attached else Stored.of_item(item, name)
     if stored.data is None and stored.pointer is None:
+        if not attached:
+            return None
         kept = (
             history.attached.get(attached)
             if history is not None
@@ -277,7 +299,8 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
         if state == items.RETRYING:
             status, error = "retrying", _error(record)
         elif state == items.ARMED:
-            done = kind == "timer" and items.number(record, items.DUE) <= engine.now()
+            until = items.number(history.execution, items.ENDED, engine.now())  # one that lost never completes
+            done = kind == "timer" and items.number(record, items.DUE) <= until
             status = "completed" if done else "waiting"
             ended_at = detail.get("due") if done else None
         else:

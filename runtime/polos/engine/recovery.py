@@ -14,9 +14,10 @@ from typing import Any
 
 from polos.clock import new_id
 from polos.core import codec, items
-from polos.core.conditions import Absent, AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Not
+from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Not
 from polos.core.history import History
 from polos.core.items import Key
+from polos.engine import commands
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
 from polos.engine.ledger import OPEN
@@ -25,7 +26,7 @@ from polos.errors import ExecutionStateError, InvalidPayloadError
 from polos.ports import ConditionFailed, Outgoing
 from polos.workflow import find_workflow
 
-_OWN = (items.PK, items.SK)
+_NOT_COPIED = (items.PK, items.SK, items.GENERATION)
 
 
 # ---- retry
@@ -37,7 +38,7 @@ def retry(engine: Engine, execution_id: str) -> Item:
     if items.text(item, items.STATUS) != "failed":
         raise ExecutionStateError(execution_id, items.text(item, items.STATUS), "retry")
     found, generation = items.text(item, items.PK), items.number(item, items.GENERATION)
-    body = {"t": "retry", "x": found, "wf": items.text(item, items.WORKFLOW), "g": generation}
+    body = {"t": "retry", "x": found, "wf": items.text(item, items.WORKFLOW), "n": generation}
     engine.backend.inbox.send([Outgoing(body)])
     apply_retry(engine, found, generation)
     return find(engine, found)
@@ -56,10 +57,12 @@ def apply_retry(engine: Engine, execution_id: str, generation: int) -> None:
             items.STATUS: "queued",
             items.PROGRESS: epoch,
             items.RETRIES: 0,
+            items.RAN: 1,
+            items.LIMIT_FROM: engine.now(),
         },
         remove=(
             items.ENDED, items.FAILURE, items.TTL, items.DROPPED, items.NOT_BEFORE, items.DELAYED_DEATHS,
-            items.FINAL_STATE,
+            items.FINAL_STATE, items.CANCEL, items.LIMIT_ARMED, items.WAITING_FOR,
         ),
     )  # fmt: skip
     first = AnyOf(Equals(items.GENERATION, generation), Not(Has(items.GENERATION))) if generation == 0 else (
@@ -81,13 +84,17 @@ def _drop(engine: Engine, execution_id: str, item: Item, generation: int) -> Non
     """Remove the failure that ended the run and what was observed after it, where it is of this generation or older."""
     dropped = items.document(item, items.DROPPED)
     epoch = items.number(item, items.EPOCH)
-    older = AllOf(AtMost(items.EPOCH, epoch), AnyOf(Not(Has(items.GENERATION)), AtMost(items.GENERATION, generation)))
+    ended = items.number(item, items.ENDED)
+    older = AllOf(
+        AnyOf(Not(Has(items.AT)), AtMost(items.AT, ended)),
+        AtMost(items.EPOCH, epoch),
+        AnyOf(Not(Has(items.GENERATION)), AtMost(items.GENERATION, generation)),
+    )
     for key in dropped.get("keys", []):
         found = [items.record(execution_id, key), items.mark(execution_id, key)]
-        for prefix in (f"b#{key}#", f"f#{key}#"):
-            found += [
-                Key(execution_id, items.text(one, items.SK)) for one in engine.table.query(execution_id, prefix=prefix)
-            ]
+        found += [
+            Key(execution_id, items.text(one, items.SK)) for one in engine.table.query(execution_id, prefix=f"b#{key}#")
+        ]
         for one in found:
             try:
                 engine.table.delete(one, older)
@@ -145,7 +152,7 @@ def fork(
         codec.encode(workflow.accept(payload)), new, "The payload of a fork"
     )  # fmt: skip
     for key, record in kept.items():
-        copy = {name: value for name, value in record.items() if name not in _OWN} | {items.EPOCH: 0}
+        copy = {name: value for name, value in record.items() if name not in _NOT_COPIED} | {items.EPOCH: 0}
         if key in results:
             for name in (items.FAILURE, items.VALUE, items.POINTER):
                 copy.pop(name, None)
@@ -162,13 +169,13 @@ def fork(
     options = {
         name: value
         for name, value in items.document(item, items.START).items()
-        if name not in ("parent", "root", "chain", "trigger")
+        if name not in ("parent", "root", "chain", "trigger", "pd", "pb")
     }
-    command = Start(new, workflow.id, stored, engine.now(), {**options, "forked": source})
+    command = Start.of(new, workflow.id, stored, engine.now(), {**options, "forked": source})
     engine.backend.inbox.send([command.message()])
     large = command.payload_item()
     if large is not None:
-        engine.ledger.note(items.Key(new, items.INPUT_ITEM), large)
+        engine.ledger.note(commands.payload_key(new, command.options), large)
     # epoch 1 and not 0: the first turn reads the records that are already there
     return engine.ledger.note(
         items.execution(new), {**command.attributes(), items.STATUS: "queued", items.EPOCH: 1, items.PROGRESS: 1}
@@ -195,10 +202,10 @@ def _began(item: Item) -> int:
 
 
 def _payload(engine: Engine, history: History) -> Stored:
-    stored = Stored.of_item(history.execution, items.INPUT)
-    if stored.data is None and stored.pointer is None:
-        stored = Stored.of_item(history.attached.get(items.INPUT_ITEM) or {})
-    return stored
+    options = items.document(history.execution, items.START)
+    if commands.payload_is_beside(options):
+        return Stored.of_item(history.attached.get(commands.payload_key("", options).sk) or {})
+    return Stored.of_item(history.execution, items.INPUT)
 
 
 # ---- pause
@@ -208,8 +215,9 @@ def pause(engine: Engine, execution_id: str) -> None:
     """Let an execution start nothing new until it is unpaused. What runs ends. 1 read and 1 update."""
     item = find(engine, execution_id)
     found = items.text(item, items.PK)
+    change = Change(default={items.PAUSED: engine.now()}, add={items.WAKE: 1})
     try:
-        engine.table.update(items.execution(found), Change(set={items.PAUSED: 1}, add={items.WAKE: 1}), OPEN)
+        engine.table.update(items.execution(found), change, OPEN)
     except ConditionFailed:
         raise ExecutionStateError(found, items.text(item, items.STATUS), "pause") from None
     engine.poke(found)
@@ -220,14 +228,17 @@ def unpause(engine: Engine, execution_id: str) -> None:
     item = find(engine, execution_id)
     if items.ENDED in item:
         raise ExecutionStateError(execution_id, items.text(item, items.STATUS), "unpause")
-    found = items.text(item, items.PK)
-    engine.backend.inbox.send([Outgoing({"t": "unpause", "x": found, "wf": items.text(item, items.WORKFLOW)})])
-    apply_unpause(engine, found)
+    found, number = items.text(item, items.PK), items.number(item, items.PAUSED)
+    body = {"t": "unpause", "x": found, "wf": items.text(item, items.WORKFLOW), "n": number}
+    engine.backend.inbox.send([Outgoing(body)])
+    apply_unpause(engine, found, number)
 
 
-def apply_unpause(engine: Engine, execution_id: str) -> None:
-    """Repeatable."""
+def apply_unpause(engine: Engine, execution_id: str, number: int) -> None:
+    """Lift the pause of this number; a later one stands. Repeatable."""
     try:
-        engine.table.update(items.execution(execution_id), Change(remove=(items.PAUSED,)), AllOf(Not(Absent()), OPEN))
+        engine.table.update(
+            items.execution(execution_id), Change(remove=(items.PAUSED,)), AllOf(Equals(items.PAUSED, number), OPEN)
+        )
     except ConditionFailed:
         return

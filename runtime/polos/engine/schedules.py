@@ -6,8 +6,8 @@ that finds the execution before it still open is recorded under its own id as sk
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from polos.core import codec, cron, items
@@ -16,7 +16,7 @@ from polos.core.failures import Failure
 from polos.core.identity import schedule_id, tick_id
 from polos.engine.commands import Start, Stored, moment
 from polos.engine.engine import Engine
-from polos.errors import InvalidPayloadError
+from polos.errors import InvalidPayloadError, WorkflowDefinitionError
 from polos.ports import ConditionFailed, Recurrences, Recurring
 from polos.types.types import SchedulePayload
 from polos.workflow import Workflow
@@ -25,18 +25,17 @@ from polos.workflow import Workflow
 def declared(workflows: Iterable[Workflow[Any, Any]]) -> list[Recurring]:
     """The schedules that the code asks for."""
     return [
-        Recurring(
-            workflow.id, workflow.schedule.key, workflow.schedule.cron, workflow.schedule.timezone, declared=True
-        )
+        Recurring(workflow.id, workflow.schedule.key, workflow.schedule.cron, workflow.schedule.timezone, declared=True)
         for workflow in workflows
         if workflow.schedule is not None
     ]
 
 
-def reconcile(recurrences: Recurrences, wanted: Iterable[Recurring]) -> None:
+def reconcile(recurrences: Recurrences, wanted: Iterable[Recurring], known: Collection[str] | None = None) -> None:
     """Make the recurring schedules what the code declares; one that was paused stays so.
 
-    Those made at run time are left alone, unless the code now declares them.
+    Those made at run time are left alone, unless the code now declares them. With `known` (workflow ids) so are those
+    of workflows that are not among them, which another application on the same backend may have.
     """
     before = {(one.workflow_id, one.key): one for one in recurrences.list()}
     for one in wanted:
@@ -45,18 +44,37 @@ def reconcile(recurrences: Recurrences, wanted: Iterable[Recurring]) -> None:
         if new != old:
             recurrences.apply(new)
     for old in before.values():
-        if old.declared:
+        if old.declared and (known is None or old.workflow_id in known):
             recurrences.remove(old.workflow_id, old.key)
 
 
-def tick(engine: Engine, body: Mapping[str, Any]) -> bool:
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One nominal time (ms) of a schedule."""
+
+    workflow_id: str
+    key: str
+    at: int
+    schedule: cron.CronSchedule
+
+    @classmethod
+    def of_message(cls, body: Mapping[str, Any]) -> Tick:
+        """Raises `InvalidPayloadError`."""
+        workflow_id, key, at = body.get("wf"), body.get("key"), body.get("at")
+        expression, timezone = body.get("cron"), body.get("tz")
+        if not (isinstance(workflow_id, str) and isinstance(key, str) and isinstance(at, int)):
+            raise InvalidPayloadError("A tick message lacks its workflow, its key or its nominal time.")
+        if not (isinstance(expression, str) and isinstance(timezone, str)):
+            raise InvalidPayloadError("A tick message lacks its cron expression or its time zone.")
+        try:
+            return cls(workflow_id, key, at, cron.parse(expression, timezone))
+        except WorkflowDefinitionError as error:
+            raise InvalidPayloadError(f"A tick message has a bad schedule: {error}") from None
+
+
+def fire(engine: Engine, tick: Tick) -> bool:
     """Start the execution of one nominal time. Repeatable. At most 2 reads, 1 update and 1 send."""
-    workflow_id, key, at = body.get("wf"), body.get("key"), body.get("at")
-    expression, timezone = body.get("cron"), body.get("tz")
-    if not (isinstance(workflow_id, str) and isinstance(key, str) and isinstance(at, int)):
-        raise InvalidPayloadError("A tick message lacks its workflow, its key or its nominal time.")
-    if not (isinstance(expression, str) and isinstance(timezone, str)):
-        raise InvalidPayloadError("A tick message lacks its cron expression or its time zone.")
+    workflow_id, key, at = tick.workflow_id, tick.key, tick.at
     workflow = engine.workflows().get(workflow_id)
     if workflow is None:
         return True  # removed from the code since; its schedule goes with the next deployment
@@ -72,14 +90,14 @@ def tick(engine: Engine, body: Mapping[str, Any]) -> bool:
     payload = SchedulePayload(
         timestamp=nominal,
         last_timestamp=moment(before) if before >= 0 else None,
-        timezone=timezone,
+        timezone=tick.schedule.timezone,
         schedule_id=schedule_id(workflow_id, key),
         key=key,
-        upcoming=cron.parse(expression, timezone).next_after(nominal),
+        upcoming=tick.schedule.next_after(nominal),
     )
     text = codec.encode(workflow.accept_tick(payload))
     stored = engine.stash(text, execution_id, "The payload of a tick")
-    start = Start(execution_id, workflow_id, stored, engine.now(), {"trigger": {"schedule": key, "at": at}})
+    start = Start.of(execution_id, workflow_id, stored, engine.now(), {"trigger": {"schedule": key, "at": at}})
     engine.backend.inbox.send([start.message()])
     if not again:
         _note_started(engine, workflow_id, key, at, before, execution_id)
@@ -104,7 +122,7 @@ def _note_started(engine: Engine, workflow_id: str, key: str, at: int, before: i
 
 def _record_skip(engine: Engine, execution_id: str, workflow_id: str) -> None:
     now = engine.now()
-    start = Start(execution_id, workflow_id, Stored("null"), now, {"trigger": {"skipped": "overlap"}})
+    start = Start.of(execution_id, workflow_id, Stored("null"), now, {"trigger": {"skipped": "overlap"}})
     why = Failure("ScheduleOverlap", "skipped: the execution of the tick before was still open", None, 0)
     skip = {
         **start.attributes(),

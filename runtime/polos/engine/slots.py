@@ -12,8 +12,8 @@ A waiting item holds a place, with the epoch of who put it there; resumptions co
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from polos.core import items
 from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Less, Not
@@ -22,6 +22,9 @@ from polos.engine import commands
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
 from polos.ports import ConditionFailed, Outgoing
+
+if TYPE_CHECKING:
+    from polos.engine.turn import Turn
 
 _SLOTS = "slots"
 _HOLDER = "h:"
@@ -54,31 +57,36 @@ class Slots:
     def _own(self) -> str:
         return _HOLDER + self.execution_id
 
-    def take(self, lease: Lease, execution: Item, place: str, wait: Callable[[str], bool]) -> bool:
-        """Take a slot. False: the execution waits in line; `wait(place)` has suspended it.
+    def take(self, turn: Turn, called: str) -> bool:
+        """Take a slot. False: the execution waits in line, suspended. Free: 1 update.
 
-        `place` is the sort key of the waiting item, where there is one; `wait` returns False if something came
-        meanwhile, so that one must try again. Free: 1 update.
+        `called` is the place for which a queue's wake was sent. A place that an owner left behind when it died is
+        given up as soon as a slot is held: it is where this execution's place always is.
         """
+        lease, execution = turn.lease, turn.execution
         epoch = lease.holder.epoch
-        if not self._waits(place):
-            place = ""
+        own = self._place(execution)
+        waited = bool(items.text(execution, items.WAITING_SK) or called or epoch - 1 > turn.progress)
         lease.check()
         held = self._try(epoch)
-        if held is None and not place:
-            return True
         if held is not None:
-            place = place or self._new_place(execution)
-            held = self._queue_up(lease, place, execution)
+            waited = True
+            held = self._queue_up(lease, own, execution)
         while held is not None:
             if self._evict(lease, held):
                 held = self._try(epoch)
-            elif wait(place):
+            elif turn.endings.wait_for_slot(own):
                 return False
+            elif turn.cancel and turn.endings.untouched:
+                break  # the turn ends it without a slot
             else:
                 lease.check()
                 held = self._try(epoch)
-        self.leave(place, epoch)
+        if waited:
+            self._leave(own, epoch)
+            if called != own:
+                self._leave(called, epoch)
+            self.pass_on()
         return True
 
     def _queue_up(self, lease: Lease, place: str, execution: Item) -> Item | None:
@@ -130,19 +138,25 @@ class Slots:
                 freed = True  # somebody else has changed it: try again
         return freed
 
-    def _new_place(self, execution: Item) -> str:
+    def _place(self, execution: Item) -> str:
+        """Where the execution stands in line: resumptions first, then in the order of the starts."""
         priority = 0 if items.number(execution, items.RAN) else 1
-        since = self.engine.now() if priority == 0 else items.number(execution, items.CREATED)
-        return f"{_FIRST}{priority}#{since:015d}#{self.execution_id}"
+        return f"{_FIRST}{priority}#{items.number(execution, items.CREATED):015d}#{self.execution_id}"
 
-    def _waits(self, place: str) -> bool:
-        return place.startswith(_FIRST) and place.endswith(f"#{self.execution_id}")
-
-    def leave(self, place: str, epoch: int) -> None:
-        """Give up a place in line (of this epoch or older), and let the next have the wake. 1 delete, 1 read."""
-        if self._waits(place):
+    def _leave(self, place: str, epoch: int) -> None:
+        """Give up a place in line, of this epoch or older. 1 delete."""
+        if place.startswith(_FIRST) and place.endswith(f"#{self.execution_id}"):
             self.engine.ledger.forget(self.partition, place, epoch)
-            self.pass_on()
+
+    def end(self, execution: Item, called: str) -> None:
+        """What an ended execution owes its queue. Repeatable. 1 update and 1 query; 1 delete for a place in line."""
+        epoch = items.number(execution, items.EPOCH)
+        places = {items.text(execution, items.WAITING_SK), called}
+        if items.CANCEL in execution:
+            places.add(self._place(execution))  # it may have ended while it stood in line
+        for place in places:
+            self._leave(place, epoch)
+        self.release(epoch)
 
     def release(self, epoch: int) -> None:
         """Give a slot back, then wake the first who waits. 1 update, 1 query, 1 send if somebody waits."""
@@ -158,7 +172,7 @@ class Slots:
             self._wake_next(after)
 
     def _wake_next(self, after: str) -> None:
-        waiting = self.engine.table.query(self.partition, prefix=_FIRST, after=after, limit=1)
-        for item in waiting:
+        waiting = self.engine.table.query(self.partition, prefix=_FIRST, after=after, limit=2)
+        for item in [one for one in waiting if items.text(one, items.EXECUTION_ID) != self.execution_id][:1]:
             body = commands.wake(items.text(item, items.EXECUTION_ID), items.text(item, items.WORKFLOW))
             self.engine.backend.inbox.send([Outgoing({**body, "wsk": item[items.SK]})])

@@ -41,38 +41,35 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
             raise InvalidPayloadError(f"The execution id {execution_id!r} has a '/', which is kept for children.")
     identity = execution_id or new_id()
     stored = engine.stash(text, identity, f"The payload of workflow {workflow.id!r}")
-    command = Start(identity, workflow.id, stored, engine.now(), chosen)
+    command = Start.of(identity, workflow.id, stored, engine.now(), chosen)
     if execution_id is not None:
         before = engine.table.get(items.execution(execution_id))
         if before is not None and items.WORKFLOW in before:
+            _check_same(before, command)
             if items.ENDED not in before:
                 engine.backend.inbox.send([command.message()])  # harmless; mends a start that was cut off
-            return _same(engine, before, command)
+            return before
     engine.backend.inbox.send([command.message()])
     large = command.payload_item()
     if large is not None:
-        engine.ledger.note(items.Key(command.execution_id, items.INPUT_ITEM), large)
-    item = engine.ledger.note(items.execution(command.execution_id), {**command.attributes(), items.STATUS: "queued"})
-    return _same(engine, item, command) if execution_id is not None else item
+        engine.ledger.note(commands.payload_key(command.execution_id, command.options), large)
+    key = items.execution(command.execution_id)
+    item = engine.ledger.note(key, {**command.attributes(), items.STATUS: "queued"})
+    if items.WORKFLOW in item:
+        _check_same(item, command)
+    return item
 
 
-def _same(engine: Engine, item: Item, command: Start) -> Item:
-    """The execution that has the id already, if it was started by the same call."""
-    if items.text(item, items.WORKFLOW) not in ("", command.workflow_id):
+def _check_same(item: Item, command: Start) -> None:
+    """Raise `InvalidPayloadError` if the id was started before by another call; that one stands."""
+    if items.text(item, items.WORKFLOW) != command.workflow_id:
         raise InvalidPayloadError(
             f"The execution id {command.execution_id!r} belongs to workflow {items.text(item, items.WORKFLOW)!r}."
         )
-    large = command.payload_item()
-    if large is None:
-        same = commands.Stored.of_item(item, items.INPUT) == command.payload
-    else:
-        kept = engine.table.get(items.Key(command.execution_id, items.INPUT_ITEM))
-        same = kept is not None and commands.Stored.of_item(kept) == command.payload
-    if items.WORKFLOW in item and not same:
+    if items.document(item, items.START).get("pd") != command.options.get("pd"):
         raise InvalidPayloadError(
             f"The execution {command.execution_id!r} was started before with another payload; that one stands."
         )
-    return item
 
 
 def _options(workflow: Workflow[Any, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +132,8 @@ def resume(engine: Engine, execution_id: str, step_key: str, data: Any) -> None:
     if items.ENDED in item:
         raise ExecutionStateError(execution_id, items.text(item, items.STATUS), "resume")
     stored = engine.stash(codec.encode(data), execution_id, f"The data for step {step_key!r}")
-    body = commands.resume(execution_id, items.text(item, items.WORKFLOW), step_key, stored, engine.now())
+    found = items.text(item, items.PK)
+    body = commands.resume(found, items.text(item, items.WORKFLOW), step_key, stored, engine.now())
     engine.backend.inbox.send([Outgoing(body)])
 
 
@@ -144,7 +142,7 @@ def cancel(engine: Engine, execution_id: str, mode: str = "cancel") -> None:
     item = find(engine, execution_id)
     if items.ENDED in item:
         raise ExecutionStateError(execution_id, items.text(item, items.STATUS), mode)
-    body = commands.cancel(execution_id, items.text(item, items.WORKFLOW), mode)
+    body = commands.cancel(items.text(item, items.PK), items.text(item, items.WORKFLOW), mode)
     engine.backend.inbox.send([Outgoing(body)])
 
 
@@ -159,5 +157,5 @@ def make_event(
     identity = event_id or new_id()
     if len(identity.encode(errors="replace")) > 256:
         raise InvalidPayloadError("event_id must be a string of at most 256 bytes.")
-    stored = engine.vault.stash(codec.encode(data), owner="events", what=f"The event on topic {topic!r}")
+    stored = engine.vault.stash(codec.encode(data), owner="#events", what=f"The event on topic {topic!r}")
     return Event(identity, topic, next_sequence(engine.now()), event_type, stored.data, stored.pointer)

@@ -46,6 +46,7 @@ class Attempts:
         self._turn, self._engine, self._lease = turn, turn.engine, turn.lease
         self._running: dict[str, Running] = {}
         self._short: dict[str, int] = {}
+        self._next: dict[str, int] = {}
 
     @property
     def running(self) -> bool:
@@ -61,14 +62,14 @@ class Attempts:
             return None
         return items.number(record, items.DUE)
 
-    def start(self, operation: Operation, attempt: int | None = None) -> None:
-        """Begin an attempt: the one after what is recorded, or the given one after a short backoff."""
+    def start(self, operation: Operation) -> None:
+        """Begin an attempt: the one after what is recorded, or after the one that was not."""
         request = operation.request
         assert isinstance(request, Run)
         key = operation.key
         record = self._turn.history.records.get(key)
-        number = attempt or (1 if record is None else items.number(record, items.ATTEMPTS) + 1)
-        self._short.pop(key, None)
+        recorded = 0 if record is None else items.number(record, items.ATTEMPTS)
+        number = max(recorded + 1, self._next.pop(key, 1))
         self._lease.check()
         if request.inline:
             self._take_inline(operation, request)
@@ -139,13 +140,13 @@ class Attempts:
         key = operation.key
         try:
             if isinstance(error, AttemptCancelled):
-                self._turn.report(lambda: self.forget(key))
+                self._turn.report(lambda: self._put_back(key))
                 return
             self._lease.check()
             outcome = self._outcome(operation, attempt, began, value, error)
             if isinstance(outcome, Backoff):
                 self._short[key] = attempt
-                again = functools.partial(self._turn.report, lambda: self._again(operation, attempt))
+                again = functools.partial(self._turn.report, lambda: self._put_back(key, attempt + 1))
                 self._engine.callables.later(self._engine.clock.real_delay(outcome.seconds), again)
             else:
                 self._turn.report(lambda: self._settled(operation, outcome))
@@ -158,11 +159,17 @@ class Attempts:
         self.forget(operation.key)
         self._turn.adopt(operation, item)
 
-    def _again(self, operation: Operation, attempt: int) -> None:
-        """A backoff of less than a second has passed."""
-        self.forget(operation.key)
-        if self._turn.replay.open.get(operation.key) is operation:
-            self.start(operation, attempt + 1)
+    def _put_back(self, key: str, attempt: int | None = None) -> None:
+        """No record was left: have the step begun (again) as number `attempt`, if the body still asks for it.
+
+        After a backoff of less than a second, or after an attempt was cancelled and the records were read again.
+        """
+        self.forget(key)
+        asked = self._turn.replay.open.get(key)
+        if asked is not None and asked not in self._turn.replay.fresh:
+            if attempt is not None:
+                self._next[key] = attempt
+            self._turn.replay.fresh.append(asked)
 
     def _outcome(
         self, operation: Operation, attempt: int, began: int, value: Any, error: BaseException | None

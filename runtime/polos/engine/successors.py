@@ -1,27 +1,45 @@
 """`continue_as_new`: an execution that goes on under the same handle with an empty history.
 
 The successor is an execution of its own, whose id is made from that of the first; `next` on the item of the one that
-ended leads there. SEND the start, then finish: both are repeatable.
+ended leads there. Its payload is written beside the item, then the execution finishes, then the start is SENT, by every
+message that meets the one that ended: one that was terminated at the last moment has no successor.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polos.core import codec
+from polos.core import codec, items
+from polos.core.conditions import Item
 from polos.engine import commands
-from polos.engine.commands import Start
+from polos.engine.commands import Start, Stored
+from polos.engine.engine import Engine
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
 
 
-def start_of(turn: Turn, payload: Any) -> Start:
-    """The start of the successor: the same options, family and parent, a new payload and a new time limit."""
+def prepare(turn: Turn, payload: Any) -> tuple[str, Stored]:
+    """The id of the successor and its payload. Raises `InvalidPayloadError`."""
     first, number = turn.options.get("chain") or (turn.execution_id, 0)
     execution_id = f"{first}~{number + 1}"
     given = turn.workflow.accept(payload)
     text = codec.encode(given, annotation=turn.workflow.input_annotation)
-    stored = turn.engine.stash(text, execution_id, f"The payload of workflow {turn.workflow.id!r}")
-    options = {**turn.options, "chain": [first, number + 1], "root": commands.root_of(turn.execution)}
-    return Start(execution_id, turn.workflow.id, stored, turn.engine.now(), options)
+    what = f"The payload of workflow {turn.workflow.id!r}"
+    return execution_id, turn.engine.stash(text, execution_id, what)
+
+
+def start(engine: Engine, ended: Item) -> None:
+    """The duty of an execution that went on as new. 1 read and 1 send; nothing for others."""
+    if items.NEXT not in ended:
+        return
+    execution_id, successor = items.text(ended, items.PK), items.text(ended, items.NEXT)
+    kept = engine.table.get(items.Key(execution_id, items.next_sk(ended))) or {}
+    before = items.document(ended, items.START)
+    first, number = before.get("chain") or (execution_id, 0)
+    options = {name: value for name, value in before.items() if name not in ("pd", "pb")}
+    options |= {"chain": [first, number + 1], "root": commands.root_of(ended)}
+    command = Start.of(
+        successor, items.text(ended, items.WORKFLOW), Stored.of_item(kept), items.number(ended, items.ENDED), options
+    )
+    engine.backend.inbox.send([command.message()])

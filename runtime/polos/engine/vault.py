@@ -32,7 +32,7 @@ class Vault:
         if len(data) <= self._limits.inline_bytes:
             return Stored(packed)
         kind = "t" if isinstance(packed, str) else "z"
-        key = f"{owner}/{hashlib.sha256(data).hexdigest()[:40]}.{kind}"
+        key = f"{owner}#{hashlib.sha256(data).hexdigest()[:40]}.{kind}"
         self._payloads.put(key, data)
         return Stored(pointer=key)
 

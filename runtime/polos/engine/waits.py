@@ -7,6 +7,7 @@ suspend  put mark {data} IF absent, [SEND wake(due), put armed]; the resume comm
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from polos.core import items
@@ -29,6 +30,10 @@ class Waits:
 
     def __init__(self, turn: Turn) -> None:
         self._turn, self._engine, self._lease = turn, turn.engine, turn.lease
+        shown = json.loads(items.text(turn.execution, items.WAITING_FOR, "[]"))
+        before = [(key, *rest) for kind, key, *rest in shown if kind == AwaitEvent.kind and len(rest) > 1]
+        self._registered = {(key, topic) for key, topic, _ in before}
+        self.began: dict[str, int] = {key: since for key, _, since in before}
 
     # ---- timers
 
@@ -102,8 +107,8 @@ class Waits:
 
     def begin_event(self, operation: Operation, request: AwaitEvent) -> None:
         turn = self._turn
-        turn.waits_began.setdefault(operation.key, self._engine.now())
-        if operation.key not in turn.waiters_known:
+        self.began.setdefault(operation.key, self._engine.now())
+        if (operation.key, request.topic) not in self._registered:
             waiter: dict[str, Value] = {
                 items.EXECUTION_ID: turn.execution_id,
                 items.STEP_KEY: operation.key,
@@ -113,7 +118,7 @@ class Waits:
                 waiter[items.EVENT_TYPE] = request.event_type
             key = Key(items.topic(request.topic), items.waiter_sk(turn.execution_id, operation.key))
             self._engine.table.put(items.keyed(key, waiter))
-            turn.waiters_known.add(operation.key)
+            self._registered.add((operation.key, request.topic))
         self._arm_limit(operation, request.timeout)
         self.look(operation, request)
 
@@ -172,7 +177,7 @@ class Waits:
             items.TOPIC: request.topic,
             items.EVENT_ID: items.text(event, items.EVENT_ID),
             items.AT: sequence >> 20,
-            items.BEGAN: self._turn.waits_began.get(operation.key, self._engine.now()),
+            items.BEGAN: self.began.get(operation.key, self._engine.now()),
         }
 
     def expired(self, operation: Operation) -> dict[str, Value]:
@@ -204,7 +209,15 @@ class Waits:
         if isinstance(request, AwaitEvent):
             self.remove_waiter(operation, request)
 
+    def may_be_registered(self, operation: Operation) -> bool:
+        """Whether an event may still wake the execution for a wait: an owner that died may have registered it."""
+        request = operation.request
+        return isinstance(request, AwaitEvent) and (
+            (operation.key, request.topic) in self._registered or self._turn.epoch - 1 > self._turn.progress
+        )
+
     def remove_waiter(self, operation: Operation, request: AwaitEvent) -> None:
         self._lease.check()
         sk = items.waiter_sk(self._turn.execution_id, operation.key)
         self._engine.ledger.forget(items.topic(request.topic), sk)
+        self._registered.discard((operation.key, request.topic))

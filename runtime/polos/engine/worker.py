@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from polos.clock import new_token
 from polos.core import items
@@ -17,15 +17,15 @@ from polos.core.conditions import Item
 from polos.core.failures import Failure
 from polos.core.identity import message_tag
 from polos.core.operations import AwaitResume
-from polos.engine import children, commands, delivery, recovery, schedules
+from polos.engine import children, commands, delivery, recovery, schedules, successors
 from polos.engine.commands import Start, Stored, Target
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
 from polos.engine.ledger import Holder
 from polos.engine.slots import Slots
 from polos.engine.turn import Turn
-from polos.errors import InvalidPayloadError, WorkflowNotFoundError
-from polos.ports import ConditionFailed, Message
+from polos.errors import BackendError, InvalidPayloadError, WorkflowNotFoundError
+from polos.ports import ConditionFailed, Message, Outgoing
 
 _log = logging.getLogger("polos.engine")
 _UNKNOWN_WORKFLOW_RETRY = 60.0
@@ -38,8 +38,11 @@ def no_limit() -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
+    """`payload` is that of the start message, where it is the execution's own: it need not be read."""
+
     execution: Item
     lease: Lease
+    payload: Stored | None
 
 
 class Worker:
@@ -54,41 +57,53 @@ class Worker:
         `remaining` gives the seconds until the invocation's time limit. Raises `InvalidPayloadError` for a message
         that is none of ours, which will never succeed, and whatever the backend raised.
         """
-        body = message.body
+        work = self._read(message, remaining)
         try:
-            match body.get("t"):
-                case "event":
-                    delivery.deliver(self.engine, commands.read_event(body))
-                    return True
-                case "tick":
-                    return schedules.tick(self.engine, body)
-                case "start":
-                    start = Start.of_message(body)
-                    return self._advance(message, start.execution_id, start, remaining)
-                case "wake" | "resume" | "cancel" | "retry" | "unpause":
-                    return self._command(message, Target.of_message(body), remaining)
-                case other:
-                    raise InvalidPayloadError(f"A message of the unknown type {other!r} was received.")
+            return work()
         except Lost:
-            _log.info("the lease on an execution passed to another invocation: %s", body.get("x"))
+            _log.info("the lease on an execution passed to another invocation: %s", message.body.get("x"))
             return False
+        except InvalidPayloadError as error:
+            raise BackendError(f"An execution met an error of the runtime: {error}") from error
+
+    def _read(self, message: Message, remaining: Callable[[], float | None]) -> Callable[[], bool]:
+        """The work that a message stands for. Only here can a message turn out to be none of ours."""
+        body, engine = message.body, self.engine
+        match body.get("t"):
+            case "event":
+                event = commands.read_event(body)
+                return lambda: delivery.deliver(engine, event)
+            case "tick":
+                tick = schedules.Tick.of_message(body)
+                return lambda: schedules.fire(engine, tick)
+            case "start":
+                start = Start.of_message(body)
+                return lambda: self._advance(message, start.execution_id, start, remaining)
+            case "wake" | "resume" | "cancel" | "retry" | "unpause":
+                target = Target.of_message(body)
+                return lambda: self._command(message, target, remaining)
+            case other:
+                raise InvalidPayloadError(f"A message of the unknown type {other!r} was received.")
 
     def _command(self, message: Message, target: Target, remaining: Callable[[], float | None]) -> bool:
-        body, engine = message.body, self.engine
+        body, engine, execution_id = message.body, self.engine, target.execution_id
         if target.due is not None and target.due > engine.now():
             message.extend((target.due - engine.now()) / 1000)  # early: back into the queue, no table access
             return False
-        if body["t"] == "resume" and target.step_key is not None:
-            self._record_resume(target.execution_id, target.step_key, body, message.id)
-        if body["t"] == "retry":
-            recovery.apply_retry(engine, target.execution_id, int(body.get("g", 0)))
-        if body["t"] == "unpause":
-            recovery.apply_unpause(engine, target.execution_id)
-        if body["t"] == "cancel":
-            done = self._note_cancel(message, target)
-            if done is not None:
-                return done
-        return self._advance(message, target.execution_id, None, remaining)
+        match body["t"]:
+            case "resume" if target.step_key is not None:
+                self._record_resume(execution_id, target.step_key, body, message.id)
+            case "retry":
+                recovery.apply_retry(engine, execution_id, target.number)
+            case "unpause":
+                recovery.apply_unpause(engine, execution_id, target.number)
+            case "cancel":
+                done = self._note_cancel(message, target)
+                if done is not None:
+                    return done
+            case _:
+                pass
+        return self._advance(message, execution_id, None, remaining)
 
     # ---- commands
 
@@ -115,43 +130,51 @@ class Worker:
 
     def _note_cancel(self, message: Message, target: Target) -> bool | None:
         """Note a cancel on the execution. None: go on and claim; otherwise the answer for the message."""
-        engine, tag = self.engine, message_tag(message.id)
-        execution_id = target.execution_id
+        engine, tag, execution_id = self.engine, message_tag(message.id), target.execution_id
         if target.mode == "terminate":
-            return self._terminate(execution_id)
+            return self._terminate(message, execution_id)
         try:
-            item = engine.ledger.request_cancel(execution_id, tag=tag, mode=target.mode)
+            engine.ledger.cancel_owned(execution_id, tag=tag, mode=target.mode, now=engine.now())
         except ConditionFailed as failed:
             item = failed.item
-            if item is not None and items.ENDED in item:
-                self._duties(item)
+            if item is not None and items.ENDED not in item and tag in items.strings(item, items.SPENT):
                 return True
-            return None
-        if items.WORKFLOW not in item:
-            return True  # a tombstone: the start that it overtook will find it
-        owned = items.LEASE_TOKEN in item and items.number(item, items.LEASE_UNTIL) >= engine.now()
-        if owned and items.text(item, items.LEASE_MESSAGE) != tag:
+        else:
             engine.poke(execution_id)
-            try:
-                engine.ledger.spend(execution_id, epoch=items.number(item, items.EPOCH), tag=tag)
-            except ConditionFailed:
-                return None
             return True
-        return None
+        try:
+            item = engine.ledger.request_cancel(execution_id, mode=target.mode)
+        except ConditionFailed as failed:
+            if failed.item is not None:
+                self._meets_ended(message, failed.item)
+            return True
+        return None if items.WORKFLOW in item else True  # a tombstone: the start that it overtook will find it
 
-    def _terminate(self, execution_id: str) -> bool:
+    def _terminate(self, message: Message, execution_id: str) -> bool:
         engine, now = self.engine, self.engine.now()
         end = {
             items.STATUS: "cancelled",
+            items.CANCEL: "terminate",
             items.ENDED: now,
             items.TTL: now // 1000 + int(engine.limits.retention),
         }
-        try:
-            item = engine.ledger.terminate(execution_id, end)
-        except ConditionFailed as failed:
-            if failed.item is None or items.ENDED not in failed.item:
+        while True:
+            try:
+                item = engine.ledger.terminate(execution_id, end)
+            except ConditionFailed as failed:
+                if failed.item is not None and items.ENDED in failed.item:
+                    if items.text(failed.item, items.CANCEL) == "terminate":
+                        children.terminate_all(engine, execution_id)
+                    self._meets_ended(message, failed.item)
+                    return True
+            else:
+                break
+            try:  # it overtook the start: leave a tombstone
+                item = engine.ledger.request_cancel(execution_id, mode="terminate")
+            except ConditionFailed:
+                continue
+            if items.WORKFLOW not in item:
                 return True
-            item = failed.item
         engine.poke(execution_id)
         children.terminate_all(engine, execution_id)
         self._duties(item)
@@ -169,10 +192,19 @@ class Worker:
         if isinstance(claimed, bool):
             return claimed
         try:
-            return self._run(message, claimed, start, remaining)
+            return self._run(message, claimed, remaining)
+        except Lost:
+            self._end_family(execution_id)
+            raise
         finally:
             claimed.lease.release()
-            self.engine.leave(execution_id)
+            self.engine.leave(execution_id, claimed.lease.poke)
+
+    def _end_family(self, execution_id: str) -> None:
+        """An owner that lost its lease to a terminate may have started one more child since: end that, too."""
+        item = self.engine.table.get(items.execution(execution_id))
+        if item is not None and items.ENDED in item and items.text(item, items.CANCEL) == "terminate":
+            children.terminate_all(self.engine, execution_id)
 
     def _claim(self, message: Message, execution_id: str, start: Start | None) -> _Claimed | bool:
         engine, tag = self.engine, message_tag(message.id)
@@ -181,7 +213,7 @@ class Worker:
         if start is not None:
             large = start.payload_item()
             if large is not None:
-                engine.ledger.note(items.Key(execution_id, items.INPUT_ITEM), large)
+                engine.ledger.note(commands.payload_key(execution_id, start.options), large)
             attributes = start.attributes()
         while True:
             sent, now = engine.clock.monotonic(), engine.now()
@@ -200,7 +232,9 @@ class Worker:
                     return answer
             holder = Holder(execution_id, items.number(item, items.EPOCH), holder_token)
             message.extend(engine.limits.lease)
-            return _Claimed(item, Lease(engine.backend, engine.ledger, holder, message, sent))
+            own = start is not None and items.document(item, items.START).get("pd") == start.options.get("pd")
+            lease = Lease(engine.backend, engine.ledger, holder, message, sent)
+            return _Claimed(item, lease, start.payload if start is not None and own else None)
 
     def _not_claimed(self, message: Message, execution_id: str, tag: str, item: Item | None) -> bool | None:
         """What a message does that could not take the lease. None: try to claim again."""
@@ -208,7 +242,7 @@ class Worker:
         if item is None or items.WORKFLOW not in item:
             return True  # nothing was ever started under this id; a start will find what a resume or cancel left
         if items.ENDED in item:
-            self._duties(item)
+            self._meets_ended(message, item)
             return True
         slots = Slots.of(engine, item)
         if tag in items.strings(item, items.SPENT):
@@ -230,26 +264,26 @@ class Worker:
             slots.pass_on(after=place)  # only to later ones: two that are owned would pass one wake to and fro
         return True
 
-    def _run(
-        self, message: Message, claimed: _Claimed, start: Start | None, remaining: Callable[[], float | None]
-    ) -> bool:
+    def _run(self, message: Message, claimed: _Claimed, remaining: Callable[[], float | None]) -> bool:
         engine, item, lease = self.engine, claimed.execution, claimed.lease
         workflow = engine.workflows().get(items.text(item, items.WORKFLOW))
         if workflow is None:
             return self._unknown_workflow(message, claimed)
-        payload = start.payload if start is not None and lease.holder.epoch == 1 else None
-        turn = Turn(engine, lease, workflow, item, message_tag(message.id), remaining, payload)
+        turn = Turn(engine, lease, workflow, item, message_tag(message.id), remaining, claimed.payload)
         lease.poke, lease.on_renewed = turn.poke, turn.renewed
         lease.keep()
         engine.enter(lease.holder.execution_id, turn.poke)
         slots = Slots.of(engine, item)
-        place = items.text(item, items.WAITING_SK) or str(message.body.get("wsk") or "")
-        if items.text(item, items.CANCEL) and not items.number(item, items.RAN):
-            finished: Item | None = turn.finish_unstarted()
-        elif slots is not None and not slots.take(lease, item, place, turn.wait_for_slot):
-            return True
-        else:
-            finished = turn.run()
+        try:
+            if turn.cancel and turn.endings.untouched:
+                finished: Item | None = turn.endings.cancel_unstarted()
+            elif slots is not None and not slots.take(turn, str(message.body.get("wsk") or "")):
+                return True
+            else:
+                finished = turn.run()
+        except BackendError:
+            turn.hand_back()
+            raise
         lease.release()
         if finished is not None:
             self._duties(finished)
@@ -282,12 +316,26 @@ class Worker:
         message.extend(_UNKNOWN_WORKFLOW_RETRY)
         return False
 
-    def _duties(self, execution: Item) -> None:
+    def _meets_ended(self, message: Message, execution: Item) -> None:
+        """A message for an execution that has ended: what it asked for goes to the successor, if there is one.
+
+        An event's wake removes the waiter that it came for, a queue's wake the place in line.
+        """
+        body, engine = message.body, self.engine
+        if items.NEXT in execution and body.get("t") in ("resume", "cancel"):
+            engine.backend.inbox.send([Outgoing({**body, "x": items.text(execution, items.NEXT)})])
+        waiter = body.get("wt")
+        if isinstance(waiter, list):
+            partition, sk = (*cast("list[Any]", waiter), "", "")[:2]
+            if str(partition).startswith("t#") and str(sk).startswith("w#"):
+                engine.ledger.forget(str(partition), str(sk))
+        self._duties(execution, str(body.get("wsk") or ""))
+
+    def _duties(self, execution: Item, place: str = "") -> None:
         """What follows from the end of an execution; every message that meets a finished one repeats it."""
         self.engine.tell_end(items.text(execution, items.PK))
+        successors.start(self.engine, execution)
         children.tell_parent(self.engine, execution)
         slots = Slots.of(self.engine, execution)
         if slots is not None:
-            epoch = items.number(execution, items.EPOCH)
-            slots.release(epoch)
-            slots.leave(items.text(execution, items.WAITING_SK), epoch)
+            slots.end(execution, place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -10,14 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from polos.core import items
-from polos.core.conditions import Change, Equals
 from polos.core.identity import message_tag
 from polos.engine.commands import event, millis
 from polos.local.database import Database
 from polos.local.presence import Presence
-from polos.local.table import LocalTable
-from polos.ports import Clock, ConditionFailed, Event, Message, Outgoing
+from polos.local.table import end_lease
+from polos.ports import Clock, Event, Message, Outgoing
 
 VISIBILITY_MS = 30_000
 _LANES = {"wake": 0, "start": 1}
@@ -160,20 +157,19 @@ class LocalInbox:
         )
         return [str(row[0]) for row in rows]
 
-    def take_over(self, dead: str, table: LocalTable) -> int:
+    def take_over(self, dead: str) -> int:
         """Free what a process held that has provably ended: its messages, and the leases it took with them.
 
-        Returns how many messages that were.
+        Returns how many messages that were. One transaction: whoever else looks finds nothing left to free, and ends
+        no lease that somebody has taken since with one of these messages.
         """
-        rows = self._database.read("SELECT id, body FROM messages WHERE holder = ?", dead)
-        for row, body in rows:
-            execution_id = json.loads(str(body)).get("x")
-            if isinstance(execution_id, str):
-                mine = Equals(items.LEASE_MESSAGE, message_tag(str(row)))
-                with contextlib.suppress(ConditionFailed):
-                    table.update(items.execution(execution_id), Change(set={items.LEASE_UNTIL: 0}), mine)
         now = millis(self._clock.now())
         with self._database.transaction() as cursor:
+            rows = cursor.execute("SELECT id, body FROM messages WHERE holder = ?", (dead,)).fetchall()
+            for row, body in rows:
+                execution_id = json.loads(body).get("x")
+                if isinstance(execution_id, str):
+                    end_lease(cursor, execution_id, message_tag(str(row)))
             cursor.execute(
                 "UPDATE messages SET visible_at = min(visible_at, ?), holder = NULL WHERE holder = ?", (now, dead)
             )

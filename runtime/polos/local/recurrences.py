@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
+
 from polos.core import cron
 from polos.engine.commands import millis, moment, tick
 from polos.local.database import Database
 from polos.local.inbox import LocalInbox
 from polos.ports import Clock, Outgoing, Recurring
+
+_LIVE = "paused = 0 AND workflow IN (SELECT value FROM json_each(?))"
+
+
+def _list(workflows: Collection[str]) -> str:
+    return json.dumps([*workflows])
 
 
 class LocalRecurrences:
@@ -38,17 +47,22 @@ class LocalRecurrences:
             cursor.execute("DELETE FROM schedules WHERE workflow = ? AND key = ?", (workflow_id, key))
 
     def list(self) -> list[Recurring]:
-        rows = self._database.read("SELECT workflow, key, cron, timezone, paused, declared FROM schedules ORDER BY 1, 2")
+        rows = self._database.read(
+            "SELECT workflow, key, cron, timezone, paused, declared FROM schedules ORDER BY 1, 2"
+        )
         return [Recurring(str(w), str(k), str(c), str(t), bool(p), bool(d)) for w, k, c, t, p, d in rows]
 
-    def next_due(self) -> int | None:
-        """The next nominal time of a schedule that is not paused (ms)."""
-        found = self._database.read("SELECT min(next_at) FROM schedules WHERE paused = 0")
+    def next_due(self, workflows: Collection[str]) -> int | None:
+        """The next nominal time (ms) of a schedule of these workflows that is not paused."""
+        found = self._database.read(f"SELECT min(next_at) FROM schedules WHERE {_LIVE}", _list(workflows))
         value = found[0][0]
         return value if isinstance(value, int) else None
 
-    def fire_due(self) -> None:
-        """Send the ticks that are due, each before its schedule moves on (a tick sent twice starts one execution)."""
+    def fire_due(self, workflows: Collection[str]) -> None:
+        """Send the ticks of these workflows that are due, each before its schedule moves on.
+
+        A tick that is sent twice starts one execution.
+        """
         now = self._clock.now()
         rows = self._database.read(
             "SELECT workflow, key, cron, timezone, next_at FROM schedules WHERE paused = 0 AND next_at <= ?",

@@ -96,10 +96,17 @@ class LocalTable:
             for pk, sk in gone:
                 if sk == items.EXECUTION:
                     cursor.execute("DELETE FROM items WHERE pk = ?", (pk,))
-                    cursor.execute("DELETE FROM payloads WHERE key >= ? AND key < ?", (f"{pk}/", f"{pk}0"))
+                    cursor.execute("DELETE FROM payloads WHERE key >= ? AND key < ?", (f"{pk}#", f"{pk}$"))
                 else:
                     cursor.execute("DELETE FROM items WHERE pk = ? AND sk = ?", (pk, sk))
         return len(gone)
+
+
+def end_lease(cursor: sqlite3.Cursor, execution_id: str, tag: str) -> None:
+    """Within a transaction: let a lease run out that was taken with this message."""
+    stored = _select(cursor, items.execution(execution_id))
+    if stored is not None and stored.get(items.LEASE_MESSAGE) == tag:
+        _write(cursor, {**stored, items.LEASE_UNTIL: 0})
 
 
 def _select(cursor: sqlite3.Cursor, key: Key) -> Item | None:

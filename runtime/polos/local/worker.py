@@ -46,7 +46,8 @@ class LocalWorker:
     def _declare(self) -> None:
         """Make schedules and triggers what the code declares."""
         workflows = self._engine.workflows().values()
-        schedules.reconcile(self._local.recurrences, schedules.declared(workflows))
+        known = self._engine.workflows().keys()
+        schedules.reconcile(self._local.recurrences, schedules.declared(workflows), known)
         self._local.inbox.declare_triggers({one.id: one.trigger for one in workflows if one.trigger is not None})
 
     def take_all(self) -> None:
@@ -78,11 +79,11 @@ class LocalWorker:
         local = self._local
         for holder in local.inbox.holders():
             if local.presence.is_dead(holder):
-                count = local.inbox.take_over(holder, local.table)
+                count = local.inbox.take_over(holder)
                 _log.info("took over %d messages of a process that has ended", count)
         if self._own_only:
             return
-        local.recurrences.fire_due()
+        local.recurrences.fire_due(self._engine.workflows().keys())
         now = self._engine.now()
         if now - self._expired_at > _EXPIRE_EVERY_MS:
             self._expired_at = now
@@ -115,7 +116,7 @@ class LocalWorker:
     def _sleep(self) -> None:
         dues = [self._local.inbox.next_due(self._engine.workflows().keys(), own=self._own_only)]
         if not self._own_only:
-            dues.append(self._local.recurrences.next_due())
+            dues.append(self._local.recurrences.next_due(self._engine.workflows().keys()))
         now = millis(self._engine.clock.now())
         waits = [max(0.0, (due - now) / 1000) for due in dues if due is not None]
         if not self._local.database.in_memory:

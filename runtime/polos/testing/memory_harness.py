@@ -136,12 +136,15 @@ class MemoryHarness:
         schedules.reconcile(inner.recurrences, schedules.declared(workflows().values()))
 
     def take_due(self) -> MemoryDelivery | None:
-        self.local.recurrences.fire_due()
+        self.local.recurrences.fire_due(self.engine.workflows().keys())
         received = self.local.inbox.receive(self.engine.workflows().keys())
         return None if received is None else MemoryDelivery(self, received)
 
     def next_due(self) -> datetime | None:
-        dues = [self.local.inbox.next_due(self.engine.workflows().keys()), self.local.recurrences.next_due()]
+        dues = [
+            self.local.inbox.next_due(self.engine.workflows().keys()),
+            self.local.recurrences.next_due(self.engine.workflows().keys()),
+        ]
         now = millis(self.clock.now())
         later = [due for due in dues if due is not None]
         return moment(max(min(later), now)) if later else None

@@ -1,0 +1,191 @@
+"""The composition root of a Lambda function: from its event to `Worker.handle`, and from the answer to SQS.
+
+    handled      the record is deleted
+    not yet      reported as failed, without noise; the engine has said when it comes again
+    not ours     logged once, reported as failed at once until the queue gives it to the dead letters
+    raised       logged, reported as failed; it comes again after 5 s, 10 s, and so on up to 15 minutes
+
+A record's failure never touches its neighbours (Lambda Developer Guide, "Handling errors for an SQS event source",
+partial batch responses). Must not catch what ends a process. Laws: L10, L11; SPEC sections 8.2, 8.8 and 12.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
+
+from polos.aws import application, records, telemetry
+from polos.aws.backend import aws_backend
+from polos.aws.clients import Clients
+from polos.aws.records import Record
+from polos.aws.settings import Settings
+from polos.aws.telemetry import Powertools, Telemetry
+from polos.aws.visibility import Visibility
+from polos.engine.engine import Engine
+from polos.engine.worker import Worker
+from polos.errors import BackendError, InvalidPayloadError, UsageError
+from polos.ports import Message
+
+_log = logging.getLogger("polos.aws")
+
+
+class Context(Protocol):
+    """What is used of Lambda's context object."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+Handler = Callable[[Any, Context], Any]
+
+
+class _NotDone(Exception):
+    """A record that must come again. Powertools counts a record as failed when its handler raises."""
+
+
+class Service:
+    """One application on one stack, as long as the container lives. Thread-safe."""
+
+    def __init__(self, engine: Engine, visibility: Visibility, told: Telemetry) -> None:
+        self.engine, self.visibility, self.told = engine, visibility, told
+        self.worker = Worker(engine)
+
+    @classmethod
+    def of_environment(cls) -> Service:
+        """Built from what the template put into the environment. No requests."""
+        settings = Settings.from_environment()
+        told = Powertools(settings.stack)
+        clients = Clients(settings.region)
+        version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "default")
+        engine = Engine(aws_backend(settings, clients=clients), deployment_id=version)
+        return cls(engine, Visibility(clients, settings), told)
+
+
+def handler_of(service: Service, role: str | None = None) -> Handler:
+    """The handler of one role on a service. `None`: every role, told apart by the shape of the event."""
+    _check_role(role)
+
+    def handle(event: Any, context: Context) -> Any:
+        if not records.are_sqs_records(event):
+            raise InvalidPayloadError("The function was invoked with something that is not a batch of SQS records.")
+        counts: Counter[str] = Counter()
+        processor: Any = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+        def each(record: Any) -> None:
+            outcome = _handle(service, role, Record.of(record.raw_event), context)
+            counts[outcome] += 1
+            if outcome != telemetry.HANDLED:
+                raise _NotDone
+
+        with processor(records=event["Records"], handler=each):
+            processor.process()
+        service.told.count(counts)
+        return processor.response()
+
+    return handle
+
+
+def _handle(service: Service, role: str | None, record: Record, context: Context) -> str:
+    """Handle one record; what became of it, as the name of its metric."""
+
+    def remaining() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
+    def extend(seconds: float) -> None:
+        service.visibility.extend(record, seconds)
+
+    try:
+        body = records.message_of(record.body, role)
+    except InvalidPayloadError as error:
+        return _refused(service, record, error)
+    execution_id = body.get("x")
+    with service.told.about(execution_id if isinstance(execution_id, str) else None):
+        try:
+            done = service.worker.handle(Message(record.id, body, record.received, extend), remaining)
+        except InvalidPayloadError as error:
+            return _refused(service, record, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its neighbours go on, and it is tried again
+            trace = None if isinstance(error, BackendError) else error
+            _log.error("message %s failed: %s: %s", record.id, type(error).__name__, error, exc_info=trace)
+            service.visibility.back_off(record)
+            return telemetry.FAILED
+    return telemetry.HANDLED if done else telemetry.KEPT
+
+
+def _refused(service: Service, record: Record, error: InvalidPayloadError) -> str:
+    if record.received == 1:
+        _log.error("message %s is refused, and goes to the dead letters: %s", record.id, error)
+    service.visibility.extend(record, 0)
+    return telemetry.REFUSED
+
+
+class _Container:
+    """What a container keeps between invocations: the service, once the application could be loaded."""
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._lock = threading.Lock()
+
+    def service(self) -> Service:
+        """Raises what the application raised when it was imported; it is imported anew the next time."""
+        with self._lock:
+            if self._service is None:
+                service = Service.of_environment()
+                application.load()
+                self._service = service
+            return self._service
+
+
+_container = _Container()
+
+
+def lambda_handler(role: str | None = None) -> Handler:
+    """A Lambda handler for one role: "work" (starts, resumptions, workflow code) or "events" (events, ticks).
+
+    With `None` for all of them, told apart by the event's shape, so that one function can do everything. The
+    application that `POLOS_APP` names is imported once a container, when the function is initialized. If that fails,
+    each invocation tries again and raises; its messages stay in their queue, and come again after 5 s to 15 minutes.
+    """
+    _check_role(role)
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        _warm()
+
+    def handler(event: Any, context: Context) -> Any:
+        try:
+            service = _container.service()
+        except Exception:
+            _put_back(event)
+            raise
+        return handler_of(service, role)(event, context)
+
+    return handler
+
+
+def _check_role(role: str | None) -> None:
+    if role is not None and role not in records.ROLES:
+        raise UsageError(f"There is no role {role!r}; the roles are {', '.join(sorted(records.ROLES))}.")
+
+
+def _warm() -> None:
+    try:
+        _container.service()
+    except Exception as error:  # noqa: BLE001 - the invocation raises it, and puts its message back
+        _log.error("the application could not be loaded: %s", error, exc_info=error)
+
+
+def _put_back(event: Any) -> None:
+    """Have the records of an application that can't be loaded come again soon, but not all the time."""
+    if not records.are_sqs_records(event):
+        return
+    try:
+        settings = Settings.from_environment()
+    except BackendError:
+        return
+    visibility = Visibility(Clients(settings.region), settings)
+    for record in event["Records"]:
+        visibility.back_off(Record.of(record))

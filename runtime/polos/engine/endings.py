@@ -1,0 +1,257 @@
+"""How a turn ends: asleep, handed over, or with the execution finished. Laws: L5, L12, L13, L14, L15.
+
+suspend    update x IF epoch mine and wake = W, else read again
+hand over  SEND wake, then suspend; no death is counted, unless a step had to be cut off
+finish     what is too long for x is written beside it, under one's own epoch; then update x IF epoch mine and open
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from polos.context import ContinueAsNew
+from polos.core import codec, items
+from polos.core.conditions import Item, Value
+from polos.core.failures import Failure
+from polos.core.loop import Body
+from polos.core.operations import AwaitEvent
+from polos.engine import commands, successors
+from polos.engine.commands import Stored
+from polos.engine.lease import Lost, Reload
+from polos.errors import BackendError, CrashLoopError, PolosError, SerializationError, UsageError
+from polos.ports import ConditionFailed
+
+if TYPE_CHECKING:
+    from polos.engine.turn import Turn
+
+_SHOWN_CHARACTERS: Final = 400
+_RETRY_CAP: Final = 60.0
+_FAILURE_CHARACTERS: Final = 2000
+_AFTER_THE_SUSPEND: Final = 1.0
+
+
+class Endings:
+    """The ends of one turn."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn, self._engine, self._lease = turn, turn.engine, turn.lease
+
+    # ---- before the body
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no body of this execution can ever have run: every owner before gave back before it began one."""
+        turn = self._turn
+        return not items.number(turn.execution, items.RAN) and turn.progress >= turn.epoch - 1
+
+    def base(self) -> int:
+        """The epoch of the newest sign of progress: a record, or an invocation that ended saying so."""
+        return max(self._turn.progress, self._turn.history.newest_epoch)
+
+    def too_many_deaths(self) -> Item | None:
+        """The finished execution, if its invocations keep dying (L14)."""
+        deaths = self._turn.epoch - 1 - self.base()
+        if deaths < self._engine.limits.max_deaths:
+            return None
+        return self.fail(CrashLoopError(self._turn.execution_id, deaths))
+
+    def rests(self) -> bool:
+        """Suspend if there is nothing to do yet: a backoff has not passed, deaths in a row, a pause. Whether it did."""
+        turn, limits = self._turn, self._engine.limits
+        deaths = turn.epoch - 1 - self.base()
+        not_before, now = items.number(turn.execution, items.NOT_BEFORE), self._engine.now()
+        extra: dict[str, Value] = {}
+        if deaths >= 2 and items.number(turn.execution, items.DELAYED_DEATHS) != deaths:
+            not_before = now + int(limits.death_delays[deaths - 2] * 1000)
+            turn.arm(not_before, "deaths")
+            extra = {items.DELAYED_DEATHS: deaths, items.NOT_BEFORE: not_before}
+        if (not_before <= now and not turn.paused) or turn.cancel:
+            return False
+        if not_before > now and turn.pace.must_stay(not_before):
+            turn.arm(not_before, "again")  # the wake for it may have been used up
+        status = "queued" if self.untouched else "waiting"
+        try:
+            self._give_back({items.STATUS: status, items.PROGRESS: self.base() + 1, **self._ran(), **extra})
+        except Reload:
+            turn.read_again()
+            return self.rests()
+        return True
+
+    def wait_for_slot(self, place: str) -> bool:
+        """Suspend in line for a slot. False: something came meanwhile, so try again."""
+        try:
+            self._give_back({items.STATUS: "queued", items.WAITING_SK: place, **self._ran()})
+        except Reload:
+            self._turn.read_again()
+            return False
+        return True
+
+    def _ran(self) -> dict[str, Value]:
+        return {items.RAN: 0 if self.untouched else 1}
+
+    def cancel_unstarted(self) -> Item:
+        """End an execution that was cancelled before its body ever ran."""
+        return self._finish("cancelled", {})
+
+    # ---- asleep
+
+    def rest_or_hand_over(self, running: Body) -> Item | None:
+        """The body is quiet, or the invocation ends soon."""
+        turn = self._turn
+        movable = bool(turn.replay.fresh) or running.busy or running.quiet_for is not None
+        due = turn.pace.next_due()
+        near = due is not None and (due <= self._engine.now() or turn.pace.must_stay(due))  # its wake may be spent
+        if movable or turn.attempts.running or turn.cut or near:
+            self._lease.check()
+            self._engine.wake(turn.execution_id, turn.workflow.id, delay=_AFTER_THE_SUSPEND)
+            reached = self.base() if turn.cut else turn.epoch
+            self._give_back({items.STATUS: "running", items.PROGRESS: reached})
+            return None
+        if not turn.replay.open:
+            return self.fail(
+                UsageError(
+                    "The workflow waits for something that nothing durable will ever bring about (a bare asyncio.Event "
+                    "or Future). Wait with ctx.step calls."
+                )
+            )
+        self._give_back({items.STATUS: "waiting", items.WAITING_FOR: self._shown()})
+        return None
+
+    def _give_back(self, attributes: dict[str, Value]) -> None:
+        """Suspend, unless something came: then `Reload`. Raises `Lost`. The first one arms the time limit."""
+        turn = self._turn
+        limit = turn.pace.limit()
+        if limit is not None and items.LIMIT_ARMED not in turn.execution:
+            turn.arm(limit, "limit")
+            attributes = {items.LIMIT_ARMED: 1, **attributes}
+        if items.WAITING_SK in turn.execution:
+            attributes = {items.WAITING_SK: "", **attributes}
+        spent = [*items.strings(turn.execution, items.SPENT), turn.spent_tag][-self._engine.limits.spent :]
+        self._lease.check()
+        try:
+            self._engine.ledger.suspend(self._lease.holder, turn.wake, spent, attributes)
+        except ConditionFailed as failed:
+            item = failed.item
+            if item is None or items.number(item, items.EPOCH) != turn.epoch or items.ENDED in item:
+                raise Lost(turn.execution_id) from None
+            if items.LEASE_TOKEN in item:
+                raise Reload from None
+
+    def _shown(self) -> str:
+        """What the execution waits for, as far as it fits: kind, key; of an event also the topic and since when."""
+        shown: list[list[Any]] = []
+        left = _SHOWN_CHARACTERS
+        for operation in self._turn.replay.open.values():
+            entry: list[Any] = [operation.request.kind, operation.key]
+            if isinstance(operation.request, AwaitEvent):
+                entry += [operation.request.topic, self._turn.waits.began.get(operation.key, 0)]
+            left -= len(json.dumps(entry))
+            if left < 0 and shown:
+                break
+            shown.append(entry)
+        return json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
+
+    # ---- finished
+
+    def body_ended(self, running: Body) -> Item | None:
+        """The body has returned or raised."""
+        turn = self._turn
+        turn.flush()
+        turn.drop_abandoned()
+        try:
+            result, error = running.result(), None
+        except BaseException as raised:  # noqa: BLE001 - whatever the body raises is the execution's outcome
+            result, error = None, raised
+        if turn.replay.branch:
+            status = "timed_out" if turn.cancel == "timeout" else "cancelled"
+            return self._finish(status, self._failure(error, 1) if isinstance(error, Exception) else {})
+        try:
+            if isinstance(error, ContinueAsNew):
+                return self._finish("completed", self._successor(error.payload))
+            if error is None:
+                text = codec.roundtrip(result, turn.workflow.result_annotation)[0]
+                return self._finish("completed", self._result(text))
+        except BackendError:
+            raise
+        except PolosError as bad:
+            error = bad
+        retries = items.number(turn.execution, items.RETRIES)
+        again = isinstance(error, Exception) and not isinstance(error, PolosError)
+        if again and retries < turn.workflow.max_retries:
+            return self._run_again(retries)
+        return self.fail(error, retries + 1)
+
+    def _run_again(self, retries: int) -> None:
+        """A whole-execution retry: sleep through the backoff; recorded steps are kept."""
+        due = self._engine.now() + int(min(2.0**retries, _RETRY_CAP) * 1000)
+        self._turn.arm(due, f"retry{retries}")
+        retry: dict[str, Value] = {items.RETRIES: retries + 1, items.NOT_BEFORE: due}
+        self._give_back({items.STATUS: "waiting", items.WAITING_FOR: "[]", **retry})  # its waiters are gone
+
+    def fail(self, error: BaseException, attempts: int = 1) -> Item:
+        """End the execution as failed; with what a retry would drop."""
+        since = self._turn.replay.since_failure(error)
+        dropped: dict[str, Value] = {}
+        if since is not None:
+            dropped = {items.DROPPED: items.as_document({"from": since[0], "keys": since[1]})}
+        return self._finish("failed", {**dropped, **self._failure(error, attempts)})
+
+    def _failure(self, error: BaseException, attempts: int) -> dict[str, Value]:
+        """The exception that ended the body, under its own class and text, as attributes of the execution."""
+        failure = replace(Failure.from_exception(error, attempts), type=type(error).__name__, message=str(error))
+        text = items.as_document(failure.to_json())
+        if len(text) > _FAILURE_CHARACTERS:
+            half = _FAILURE_CHARACTERS // 2
+            cut = {"message": failure.message[:half], "traceback": (failure.traceback or "")[-half:]}
+            text = items.as_document({**failure.to_json(), **cut})
+        return {items.FAILURE: text}
+
+    def _result(self, text: str) -> dict[str, Value]:
+        stored = self._engine.stash(text, self._turn.execution_id, f"The result of workflow {self._turn.workflow.id!r}")
+        return self._on_item_or_beside(stored, items.RESULT, "out")
+
+    def _final_state(self) -> dict[str, Value]:
+        state = None if self._turn.context is None else self._turn.context.state
+        if state is None:
+            return {}
+        try:
+            text = codec.encode(state)
+        except SerializationError:
+            return {}
+        stored = self._engine.stash(text, self._turn.execution_id, f"The state of workflow {self._turn.workflow.id!r}")
+        return self._on_item_or_beside(stored, items.FINAL_STATE, "state")
+
+    def _successor(self, payload: Any) -> dict[str, Value]:
+        """Where a body goes on as new. The successor is started by the duties of the one that has ended."""
+        execution_id, stored = successors.prepare(self._turn, payload)
+        self._beside(stored, "next")
+        return {items.NEXT: execution_id}
+
+    def _on_item_or_beside(self, stored: Stored, name: str, what: str) -> dict[str, Value]:
+        if stored.size <= commands.ON_EXECUTION_ITEM:
+            return stored.attributes(name)
+        self._beside(stored, what)
+        return {}
+
+    def _beside(self, stored: Stored, what: str) -> None:
+        """Write an item next to the execution's, under this owner's epoch."""
+        self._lease.check()
+        key = items.Key(self._turn.execution_id, items.beside(what, self._turn.epoch))
+        self._engine.table.put(items.keyed(key, stored.attributes()))
+
+    def _finish(self, status: str, outcome: dict[str, Value]) -> Item:
+        """The terminal write. Whoever was first stands; the stored item is returned for the duties."""
+        outcome = {**self._final_state(), **outcome}
+        self._lease.check()
+        now = self._engine.now()
+        ttl = now // 1000 + int(self._engine.limits.retention)
+        try:
+            return self._engine.ledger.finish(
+                self._lease.holder, {items.STATUS: status, items.ENDED: now, items.TTL: ttl, **outcome}
+            )
+        except ConditionFailed as failed:
+            if failed.item is not None and items.ENDED in failed.item:
+                return failed.item
+            raise Lost(self._turn.execution_id) from None

@@ -1,0 +1,139 @@
+"""The real Lambda handlers on the resources of the template, played by moto, in virtual time.
+
+Plays the parts of Lambda's pollers (receive, invoke, delete what was handled) and of EventBridge Scheduler. Everything
+else, from CloudFormation to the rule that brings events to their queue, is moto's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from polos.aws.backend import aws_backend
+from polos.aws.entry import Handler, Service, handler_of
+from polos.aws.telemetry import Silent
+from polos.aws.visibility import Visibility
+from polos.clock import SystemClock
+from polos.engine import schedules
+from polos.engine.commands import millis, moment
+from polos.engine.engine import Engine
+from polos.testing.harness import VirtualClock
+from polos.testing.moto_account import MotoAccount
+from polos.testing.moto_schedules import MotoSchedules
+from polos.testing.moto_template import REGION
+from polos.workflow import Workflow
+
+_LANES = ("WakeQueue", "EventsQueue", "StartQueue")
+
+
+class _Context:
+    """Lambda's context object, as far as the handlers use it."""
+
+    def __init__(self, clock: VirtualClock, seconds: float) -> None:
+        self._clock, self._end = clock, clock.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self._end - self._clock.monotonic()) * 1000))
+
+
+class MotoDelivery:
+    """One received message on its way through a Lambda function. `record` is as Lambda hands it over."""
+
+    def __init__(self, harness: MotoHarness, queue: str, received: Mapping[str, Any]) -> None:
+        self._harness, self._queue = harness, queue
+        self.record: dict[str, Any] = {
+            "messageId": received["MessageId"],
+            "receiptHandle": received["ReceiptHandle"],
+            "body": received["Body"],
+            "attributes": dict(received.get("Attributes", {})),
+            "messageAttributes": {},
+            "md5OfBody": received["MD5OfBody"],
+            "eventSource": "aws:sqs",
+            "eventSourceARN": harness.account.arn(queue),
+            "awsRegion": REGION,
+        }
+
+    def run(self) -> None:
+        """Invoke the function. A message that it does not report as failed is deleted."""
+        harness = self._harness
+        context = _Context(harness.clock, harness.invocation_seconds)
+        answer: Any = harness.handlers[self._queue]({"Records": [self.record]}, context)
+        failed = {one["itemIdentifier"] for one in answer["batchItemFailures"]}
+        if self.record["messageId"] not in failed:
+            account = harness.account
+            account.count("DeleteMessage")
+            url = account.queue_urls[self._queue]
+            account.aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=self.record["receiptHandle"])
+
+
+class MotoHarness:
+    """The Harness of `Environment(backend="moto")`. The first in a process takes some 2 s, the others 0.1 s."""
+
+    def __init__(
+        self,
+        workflows: Callable[[], Mapping[str, Workflow[Any, Any]]],
+        start: datetime,
+        invocation_seconds: float,
+    ) -> None:
+        self.clock = VirtualClock(start, SystemClock())
+        self.requests: Counter[str] = Counter()
+        self.invocation_seconds = invocation_seconds
+        self.account = MotoAccount(self.clock, self.requests)
+        settings, clients = self.account.settings, self.account.runtime
+        limits = replace(settings.limits(), near=0.0)  # one clock has no skew: nothing needs to stay in process for it
+        backend = aws_backend(settings, self.clock, clients=clients, limits=limits)
+        self.engine = Engine(backend, workflows=workflows)
+        service = Service(self.engine, Visibility(clients, settings), Silent())
+        self.handlers: dict[str, Handler] = {
+            source.queue: handler_of(service, source.handler.split(".")[-2]) for source in self.account.sources
+        }
+        self._queues = sorted(self.handlers, key=_LANES.index)
+        self._schedules = MotoSchedules(self.account)
+        schedules.reconcile(backend.recurrences, schedules.declared(workflows().values()))
+        self._schedules.next_due()  # schedules begin now
+        self.requests.clear()
+
+    def take_due(self) -> MotoDelivery | None:
+        self._schedules.fire_due()
+        for queue in self._queues:
+            if self._has_visible(queue):
+                self.account.count("ReceiveMessage")
+                answer = self.account.aws.sqs.receive_message(
+                    QueueUrl=self.account.queue_urls[queue],
+                    MaxNumberOfMessages=1,
+                    MessageSystemAttributeNames=["All"],
+                )
+                for received in answer.get("Messages", []):
+                    return MotoDelivery(self, queue, received)
+        return None
+
+    def next_due(self) -> datetime | None:
+        now = millis(self.clock.now())
+        dues: list[int] = []
+        with self.account.lock:
+            for queue in self._queues:
+                for message in self.account.queue(queue)._messages:
+                    dues.append(int(max(message.visible_at, message.delayed_until)))
+        scheduled = self._schedules.next_due()
+        if scheduled is not None:
+            dues.append(millis(scheduled))
+        later = [due for due in dues if due > now]
+        return moment(min(later)) if later else None
+
+    def pending(self) -> int:
+        """How many messages wait in the queues of the functions, delayed and received ones included."""
+        return sum(len(self.account.queue(queue)._messages) for queue in self._queues)
+
+    def dead_letters(self) -> list[str]:
+        """The bodies in the dead-letter queue."""
+        return [message.body for message in self.account.queue("DeadLetters")._messages]
+
+    def close(self) -> None:
+        self.account.close()
+
+    def _has_visible(self, queue: str) -> bool:
+        with self.account.lock:
+            return bool(self.account.queue(queue).messages)

@@ -1,0 +1,202 @@
+"""What no linter of templates checks: that template.yaml, the handlers and the settings fit together."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polos.aws.records import ROLES
+from polos.aws.recurrences import PREFIX as RECURRENCES
+from polos.aws.settings import NAMES, STACK_NAME
+from polos.aws.timers import PREFIX as TIMERS
+from polos.aws.topics import DETAIL_TYPE, SOURCE
+from polos.core import items
+from polos.testing import moto_template
+
+ROOT = moto_template.find().parent
+TEMPLATE = moto_template.load(ROOT / "template.yaml")
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+FUNCTIONS = {name: one for name, one in RESOURCES.items() if one["Type"] == "AWS::Serverless::Function"}
+SOURCES = [
+    (function, event["Properties"])
+    for function in FUNCTIONS.values()
+    for event in function["Properties"]["Events"].values()
+]
+ENVIRONMENT: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+
+
+def _queue(properties: dict[str, Any]) -> dict[str, Any]:
+    reference = properties["Queue"]["Fn::GetAtt"]
+    return RESOURCES[reference[0] if isinstance(reference, list) else reference.split(".")[0]]["Properties"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_handler_exists_and_is_one_call_of_its_role(name: str) -> None:
+    package, module, attribute = FUNCTIONS[name]["Properties"]["Handler"].split(".")
+    path = ROOT / package / f"{module}.py"
+    source = path.read_text()
+
+    assert attribute == "handler"
+    assert module in ROLES
+    assert f'handler = lambda_handler("{module}")' in source
+    assert len(source.splitlines()) <= 15
+    imported = [node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    assert imported == ["polos.aws"]
+
+
+def test_every_handler_file_is_used() -> None:
+    used = {function["Properties"]["Handler"].split(".")[1] for function in FUNCTIONS.values()}
+
+    assert {path.stem for path in (ROOT / "handlers").glob("*.py")} - {"__init__"} == used
+
+
+def test_every_variable_that_is_read_is_set_and_the_other_way_round() -> None:
+    read = {variable for variable, _ in NAMES.values()} | {STACK_NAME, "POLOS_APP"}
+
+    assert read == {name for name in ENVIRONMENT if name.startswith("POLOS_")}
+    assert "POLOS_STACK" not in ENVIRONMENT  # a function must not ask CloudFormation for what it was given
+
+
+def test_every_output_that_is_read_is_there_and_says_what_the_environment_says() -> None:
+    for variable, output in NAMES.values():
+        assert TEMPLATE["Outputs"][output]["Value"] == ENVIRONMENT[variable]
+
+
+def test_every_variable_of_the_code_is_known() -> None:
+    known = {*ENVIRONMENT, "POLOS_STACK"}
+    for path in (ROOT / "runtime" / "polos" / "aws").glob("*.py"):
+        for name in re.findall(r'"(POLOS_[A-Z_]+)"', path.read_text()):
+            assert name in known, f"{path.name} reads {name}"
+
+
+@pytest.mark.parametrize("timeout", [60, 900])
+def test_the_visibility_of_a_queue_is_at_least_the_timeout_of_its_function(timeout: int) -> None:
+    for function, event in SOURCES:
+        own, queue = function["Properties"]["Timeout"], _queue(event)["VisibilityTimeout"]
+        seconds = {"Timeout": timeout}
+        first = seconds[own["Ref"]] if isinstance(own, dict) else own
+        second = seconds[queue["Ref"]] if isinstance(queue, dict) else queue
+        assert second >= first
+
+
+def test_every_source_reports_single_failures_and_limits_its_concurrency() -> None:
+    for _, event in SOURCES:
+        assert event["BatchSize"] == 1
+        assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        limit = event["ScalingConfig"]["MaximumConcurrency"]["Ref"]
+        assert TEMPLATE["Parameters"][limit]["MinValue"] >= 2
+        assert TEMPLATE["Parameters"][limit]["MaxValue"] <= 1000
+
+
+def test_no_message_is_lost_by_being_received() -> None:
+    queues = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::SQS::Queue"}
+    for name, queue in queues.items():
+        assert queue["MessageRetentionPeriod"] == 14 * 86_400
+        if name != "DeadLetters":
+            assert queue["RedrivePolicy"]["maxReceiveCount"] >= 100
+
+
+def test_executions_outlive_the_messages_about_them() -> None:
+    assert TEMPLATE["Parameters"]["RetentionDays"]["MinValue"] >= 14
+
+
+def test_the_timeout_leaves_room_for_a_lease() -> None:
+    assert TEMPLATE["Parameters"]["Timeout"]["MinValue"] >= 60
+    assert TEMPLATE["Parameters"]["Timeout"]["MaxValue"] <= 900
+
+
+def test_the_table_has_the_keys_and_the_index_of_the_code() -> None:
+    table = RESOURCES["Table"]["Properties"]
+    (index,) = table["GlobalSecondaryIndexes"]
+
+    assert [key["AttributeName"] for key in table["KeySchema"]] == [items.PK, items.SK]
+    assert index["IndexName"] == items.INDEX
+    assert [key["AttributeName"] for key in index["KeySchema"]] == [items.BUCKET, items.BUCKET_SORT]
+    assert index["Projection"] == {"ProjectionType": "INCLUDE", "NonKeyAttributes": [items.WORKFLOW]}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": items.TTL, "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_the_rule_matches_the_events_of_the_code() -> None:
+    assert RESOURCES["TopicsRule"]["Properties"]["EventPattern"] == {"source": [SOURCE], "detail-type": [DETAIL_TYPE]}
+
+
+def test_no_object_expires() -> None:
+    """An open execution's payload must not go (SPEC 8.9)."""
+    for rule in RESOURCES["Payloads"]["Properties"]["LifecycleConfiguration"]["Rules"]:
+        assert not [name for name in rule if name.startswith("Expiration")]
+
+
+def _statements() -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name, one in RESOURCES.items():
+        properties = one.get("Properties", {})
+        documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+        if one["Type"] == "AWS::IAM::ManagedPolicy":
+            documents.append(properties["PolicyDocument"])
+        for document in documents:
+            found += [(name, statement) for statement in document["Statement"] if "Action" in statement]
+    return found
+
+
+def test_no_permission_is_for_everything() -> None:
+    for name, statement in _statements():
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert not [action for action in actions if "*" in action], name
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        assert "*" not in resources, f"{name}: {statement['Action']}"
+
+
+def test_functions_may_make_timers_and_clients_schedules_and_not_the_other_way_round() -> None:
+    made = {
+        name: str(statement["Resource"])
+        for name, statement in _statements()
+        if "scheduler:CreateSchedule" in str(statement["Action"])
+    }
+
+    assert f"/{TIMERS}*" in made["WorkRole"]
+    assert f"/{RECURRENCES}*" in made["ClientPolicy"]
+    assert "EventsRole" not in made
+
+
+def test_functions_have_roles_of_their_own() -> None:
+    """SAM would attach a managed policy for SQS that is good for every queue of the account."""
+    for function in FUNCTIONS.values():
+        assert "Role" in function["Properties"]
+        assert "Policies" not in function["Properties"]
+
+
+def test_sam_translates_it() -> None:
+    translated = moto_template.translate(TEMPLATE, {"App": "tested"})
+    kinds = [one["Type"] for one in translated["Resources"].values()]
+
+    assert kinds.count("AWS::Lambda::EventSourceMapping") == len(SOURCES)
+    assert kinds.count("AWS::Lambda::Alias") == len(FUNCTIONS)
+
+
+def test_every_function_has_a_build_recipe() -> None:
+    for function in FUNCTIONS.values():
+        assert function["Metadata"]["BuildMethod"] == "makefile"
+        recipe = (ROOT / function["Metadata"]["ContextPath"] / "Makefile").read_text()
+        assert re.search(r"^build-%: package", recipe, re.MULTILINE)
+
+
+def test_what_is_kept_is_encrypted_and_private() -> None:
+    bucket = RESOURCES["Payloads"]["Properties"]
+
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert bucket["BucketEncryption"]
+    for one in RESOURCES.values():
+        if one["Type"] == "AWS::SQS::Queue":
+            assert "SqsManagedSseEnabled" in one["Properties"]
+    for name in ("Table", "Payloads"):
+        assert RESOURCES[name]["DeletionPolicy"] == "Retain"
+
+
+def test_the_template_is_found_beside_the_source_root() -> None:
+    assert moto_template.find() == Path(__file__).resolve().parents[2] / "template.yaml"
