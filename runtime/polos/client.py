@@ -26,6 +26,7 @@ from polos.workflow import Workflow, find_workflow
 
 T = TypeVar("T")
 DEFAULT_PATH = ".polos/local.db"
+_TABLE = "POLOS_TABLE"  # set in every function of a stack
 _SAME: Any = object()
 _FIRST_LOOK, _SLOWEST_LOOK = 0.02, 1.0
 
@@ -33,7 +34,8 @@ _FIRST_LOOK, _SLOWEST_LOOK = 0.02, 1.0
 class Polos:
     """A client of one backend.
 
-    `stack` (or `POLOS_STACK`) names a deployed CloudFormation stack. Otherwise the embedded backend is used: `local`
+    `stack` (or `POLOS_STACK`) names a deployed CloudFormation stack; a function that has the stack's outputs in its
+    environment needs neither. Otherwise the embedded backend is used: `local`
     is a file or ":memory:" (or `POLOS_LOCAL_DB`; default `.polos/local.db`), and its worker runs the registered
     workflows inside this process. As `async with Polos()`, or after `start()`, the worker also takes up what earlier
     processes left, and fires schedules. `log_file` gets the log of the package.
@@ -52,6 +54,8 @@ class Polos:
         **_upstream: Any,
     ) -> None:
         self._stack = stack or (None if local is not None else os.environ.get("POLOS_STACK"))
+        chosen_local = local is not None or "POLOS_LOCAL_DB" in os.environ
+        self._in_stack = self._stack is None and not chosen_local and _TABLE in os.environ
         self._region, self._deployment_id = region, deployment_id
         self._local_path = str(local or os.environ.get("POLOS_LOCAL_DB") or DEFAULT_PATH)
         self._concurrency = max_concurrent_workflows
@@ -109,19 +113,20 @@ class Polos:
 
     def _open(self, everything: bool = False) -> Engine:
         with self._lock:
-            if self._engine is None and self._stack is not None:
-                self._engine = self._open_aws(self._stack)
+            if self._engine is None and (self._stack is not None or self._in_stack):
+                self._engine = self._open_aws()
             elif self._engine is None:
                 self._engine = self._open_local(own_only=not everything)
             elif everything and self._worker is not None:
                 self._worker.take_all()
             return self._engine
 
-    def _open_aws(self, stack: str) -> Engine:
+    def _open_aws(self) -> Engine:
         from polos.aws.backend import aws_backend
         from polos.aws.settings import Settings
 
-        settings = Settings.from_stack(stack, self._region)
+        stack = self._stack
+        settings = Settings.from_environment() if stack is None else Settings.from_stack(stack, self._region)
         return Engine(aws_backend(settings), deployment_id=self._deployment_id)
 
     def _open_local(self, *, own_only: bool) -> Engine:

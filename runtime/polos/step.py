@@ -302,8 +302,8 @@ def start_options(
     if initial_state is not None:
         if workflow.state_schema is None:
             raise InvalidPayloadError(f"initial_state was given, but workflow {workflow.id!r} has no state_schema.")
-        state = codec.validate(initial_state, workflow.state_schema, what=f"the initial state of {workflow.id!r}")
-        options["state"] = codec.encode(state)
+        state = codec.validate(initial_state, workflow.state_schema, what=f"The initial state of {workflow.id!r}")
+        options["state"] = codec.encode(state, annotation=workflow.state_schema)
     return options
 
 

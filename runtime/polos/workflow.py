@@ -137,7 +137,7 @@ class Workflow(Generic[P, R]):
             if payload is not None:
                 raise InvalidPayloadError(f"The workflow {self.id!r} takes no input, but a payload was given.")
             return None
-        return codec.validate(payload, self.input_annotation, what=f"the payload of workflow {self.id!r}")
+        return codec.validate(payload, self.input_annotation, what=f"The payload of workflow {self.id!r}")
 
     def accept_event(self, event: EventPayload) -> Any:
         """What an event-triggered start is given: the envelope, or the event's data as the function's own model."""

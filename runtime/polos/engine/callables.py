@@ -9,9 +9,9 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import queue
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,8 @@ class Callables:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="polos-step")
-        self._records = ThreadPoolExecutor(8, thread_name_prefix="polos-record")
+        self._threads = _DaemonThreads(THREADS, "polos-step")
+        self._records = _DaemonThreads(8, "polos-record")
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop of async callables; started on first use, on a daemon thread."""
@@ -69,23 +69,21 @@ class Callables:
         `error` is `AttemptTimeout` after `timeout` seconds, `AttemptCancelled` after `cancel()`.
         """
         call = functools.partial(func, *args, **kwargs)
-        once = _Once(lambda value, error: self._records.submit(ended, value, error))
+        once = _Once(lambda value, error: self._records.submit(lambda: ended(value, error)))
         if _is_async(func):
             return self._start_async(call, context, timeout, once)
-        future = self._threads.submit(context.run, self._call_sync, call, once, context, timeout)
+        self._threads.submit(lambda: context.run(self._call_sync, call, once, context, timeout))
         if timeout is not None:
             limit = AttemptTimeout(timeout)
             self.later(timeout, lambda: once(None, limit))
 
-        def cancel() -> None:
-            future.cancel()
-            once(None, AttemptCancelled())
-
-        return Running(cancel)
+        return Running(lambda: once(None, AttemptCancelled()))
 
     def _call_sync(
         self, call: Callable[[], Any], once: _Once, context: contextvars.Context, timeout: float | None
     ) -> None:
+        if once.done:
+            return  # cancelled, or timed out, before a thread was free
         try:
             value = call()
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is the outcome of the attempt
@@ -136,11 +134,40 @@ class Callables:
         loop.call_soon_threadsafe(lambda: loop.call_later(seconds, call))
 
 
+class _DaemonThreads:
+    """Up to `limit` threads, made when needed. A thread that user code blocks does not keep the process from ending."""
+
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit, self._name = limit, name
+        self._work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._made = self._idle = 0  # idle: those that wait, less the calls that wait for one
+
+    def submit(self, call: Callable[[], object]) -> None:
+        with self._lock:
+            make = self._idle <= 0 and self._made < self._limit
+            number = self._made = self._made + make
+            self._idle -= not make
+        self._work.put(call)
+        if make:
+            threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self._work.get()()
+            with self._lock:
+                self._idle += 1
+
+
 class _Once:
     """Passes on the first report and drops the others (the late result of an abandoned thread)."""
 
     def __init__(self, report: Callable[[Any, BaseException | None], object]) -> None:
         self._report, self._lock, self._done = report, threading.Lock(), False
+
+    @property
+    def done(self) -> bool:
+        return self._done
 
     def __call__(self, value: Any, error: BaseException | None) -> None:
         with self._lock:

@@ -99,9 +99,12 @@ def begin_batch(turn: Turn, operation: Operation, request: StartBatch) -> None:
 
 
 def batch_ready(turn: Turn, operation: Operation, request: StartBatch) -> int | None:
-    """When the last child of a batch ended (ms); None: some are still open."""
+    """When the last child of a batch ended (ms); None: some are still open, or the batch is not on record.
+
+    Whoever started it may have died before it was put on record; `begin_batch` mends that.
+    """
     ended = turn.history.batch(operation.key)
-    if not request.wait or len(ended) < len(request.children):
+    if not request.wait or len(ended) < len(request.children) or operation.key not in turn.history.marks:
         return None
     return max(items.number(item, items.AT) for item in ended.values())
 

@@ -217,7 +217,7 @@ class Endings:
         if state is None:
             return {}
         try:
-            text = codec.encode(state)
+            text = codec.encode(state, annotation=self._turn.workflow.state_schema)
         except SerializationError:
             return {}
         stored = self._engine.stash(text, self._turn.execution_id, f"The state of workflow {self._turn.workflow.id!r}")

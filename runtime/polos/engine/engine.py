@@ -93,6 +93,13 @@ class Engine:
         if poke is not None:
             poke()
 
+    def poke_all(self) -> None:
+        """Have every turn of this process look again."""
+        with self._lock:
+            pokes = list(self._active.values())
+        for poke in pokes:
+            poke()
+
     @contextlib.contextmanager
     def told_of_end(self, execution_id: str, tell: Callable[[], None]) -> Generator[None]:
         """Have `tell` called, from any thread, when the execution ends in this process."""

@@ -70,7 +70,7 @@ class Pace:
         left = turn.remaining()
         if left is not None:
             if left <= self._limits.cancel_before:
-                turn.cut = turn.attempts.running
+                turn.cut = turn.attempts.hopeless
                 turn.attempts.cancel_all()
                 return False
             stop = self._limits.stop_before

@@ -25,6 +25,7 @@ from polos.errors import (
 from polos.types.types import ErrorDetail, ExecutionDetail, ExecutionSummary, StepDetail
 
 _LOOK_BACK_DAYS = 400
+_CANCELLED_BY = {"cancelled": "manual", "timed_out": "timeout"}
 
 
 def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
@@ -92,7 +93,7 @@ def summary(item: Item) -> ExecutionSummary:
 
 
 def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
-    """An execution as upstream's dict. At most 2 reads."""
+    """An execution as upstream's dict, with what has no meaning here as None. At most 2 reads."""
     detail = summary(item)
     options = items.document(item, items.START)
     root, parent = commands.root_of(item), commands.parent_of(item)
@@ -108,6 +109,7 @@ def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
         "started_at": detail.started_at,
         "completed_at": detail.completed_at,
         "deployment_id": engine.deployment_id,
+        "assigned_to_worker": None,
         "parent_execution_id": detail.parent_execution_id,
         "root_execution_id": root["x"],
         "root_workflow_id": root["wf"],
@@ -115,9 +117,12 @@ def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
         "step_key": parent.get("k"),
         "queue_name": options.get("queue", detail.workflow_id),
         "concurrency_key": options.get("ckey"),
+        "batch_id": f"{parent['x']}/{parent['k']}" if "n" in parent else None,
         "session_id": options.get("session"),
         "user_id": options.get("user"),
-        "cancelled_at": detail.completed_at if detail.status == "cancelled" else None,
+        "output_schema_name": None,
+        "cancelled_at": detail.completed_at if detail.status in _CANCELLED_BY else None,
+        "cancelled_by": _CANCELLED_BY.get(detail.status),
         "run_timeout_seconds": options.get("timeout"),
         "final_state": _value(engine, item, items.FINAL_STATE, None, items.state_sk(item))
         if detail.completed_at

@@ -47,10 +47,16 @@ class Attempts:
         self._running: dict[str, Running] = {}
         self._short: dict[str, int] = {}
         self._next: dict[str, int] = {}
+        self._first: set[str] = set()
 
     @property
     def running(self) -> bool:
         return bool(self._running) or bool(self._short)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether an attempt is under way that had all of the invocation's time: another one will not fit either."""
+        return not self._first.isdisjoint(self._running)
 
     def begun(self, key: str) -> bool:
         return key in self._running or key in self._short
@@ -77,6 +83,9 @@ class Attempts:
         if request.at_most_once and not self._first_to_begin(operation, request, number):
             return
         began = self._engine.now()
+        left, whole = self._turn.remaining(), self._turn.whole
+        if left is not None and whole is not None and left >= whole - self._engine.limits.stop_before:
+            self._first.add(key)
         context = self._context(operation, number)
         self._running[key] = self._engine.callables.start(
             request.func,

@@ -74,6 +74,7 @@ class Turn:
         self.reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.dirty = False
         self.cut = False
+        self.whole = self.remaining()
         self._take_in(self.execution)
         self.attempts = Attempts(self)
         self.waits = Waits(self)

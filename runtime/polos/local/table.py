@@ -6,7 +6,7 @@ import base64
 import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from polos.core import items
 from polos.core.conditions import Change, Condition, Item, Value, holds
@@ -120,7 +120,7 @@ def _write(cursor: sqlite3.Cursor, item: Item) -> None:
         (
             item[items.PK],
             item[items.SK],
-            json.dumps(item, default=_pack, ensure_ascii=False, separators=(",", ":")),
+            _dump(item),
             item.get(items.BUCKET),
             item.get(items.BUCKET_SORT),
             item.get(items.TTL),
@@ -138,7 +138,7 @@ def _pack(value: Value) -> dict[str, Any]:
 
 
 def _load(body: Any) -> Item:
-    return json.loads(body, object_hook=_unpack)
+    return _read(body)
 
 
 def _unpack(found: dict[str, Any]) -> Any:
@@ -148,3 +148,7 @@ def _unpack(found: dict[str, Any]) -> Any:
         if "s" in found:
             return frozenset(found["s"])
     return found
+
+
+_dump: Final = json.JSONEncoder(default=_pack, ensure_ascii=False, separators=(",", ":")).encode
+_read: Final = json.JSONDecoder(object_hook=_unpack).decode

@@ -21,6 +21,7 @@ from polos.local.inbox import Received
 _log = logging.getLogger("polos.local")
 _LOOK_AT_FILE = 1.0
 _EXPIRE_EVERY_MS = 3_600_000
+_GRACE = 3.0
 
 
 class LocalWorker:
@@ -35,6 +36,7 @@ class LocalWorker:
         self._slots = threading.Semaphore(concurrency)
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="polos-turn")
         self._stopping = threading.Event()
+        self._ends_at: float | None = None
         self._thread = threading.Thread(target=self._loop, name="polos-worker", daemon=True)
         self._expired_at = 0
 
@@ -58,8 +60,13 @@ class LocalWorker:
             self._local.inbox.changed.set()
 
     def stop(self, timeout: float | None = None) -> None:
-        """Take no more messages and wait for the turns under way (at most `timeout` seconds each)."""
+        """Take no more messages and have the turns under way hand over; steps that take longer than 3 s are cut off.
+
+        Waits for them, or at most `timeout` seconds for the loop alone.
+        """
+        self._ends_at = self._engine.clock.monotonic() + self._engine.limits.cancel_before + _GRACE
         self._stopping.set()
+        self._engine.poke_all()
         self._local.inbox.changed.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
@@ -104,9 +111,13 @@ class LocalWorker:
         self._pool.submit(self._handle, received)
         return True
 
+    def _remaining(self) -> float | None:
+        """No limit, until the worker is to stop."""
+        return None if self._ends_at is None else self._ends_at - self._engine.clock.monotonic()
+
     def _handle(self, received: Received) -> None:
         try:
-            handle(self._local, self._worker, received)
+            handle(self._local, self._worker, received, self._remaining)
         except Exception:  # noqa: BLE001 - the worker goes on; the message comes again
             _log.exception("a message could not be handled; it comes again")
         finally:

@@ -1,0 +1,31 @@
+"""The `polos` command. Imports nothing of the extra `cli` before it is known to be there."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+_NEEDED = ("typer", "rich", "watchfiles")
+
+
+def main() -> None:
+    """Run the command that the arguments name. Exits with the codes that `polos --help` lists."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        print(
+            f"polos: the command line needs {' and '.join(missing)}; install it with: pip install 'polos-aws[cli]'",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+    from polos.cli.commands import application
+    from polos.cli.outcome import INTERRUPTED
+
+    try:
+        application()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # a step that runs in a thread would hold the process until it ends
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise

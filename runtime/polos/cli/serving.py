@@ -1,0 +1,148 @@
+"""The worker process of `polos dev`: runs everything in one local database, and says when executions begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from datetime import datetime, timedelta
+
+from polos import Polos
+from polos.cli.application import ApplicationError, load
+from polos.cli.outcome import USAGE, complain, exit_code, print_json, stderr, stdout
+from polos.cli.timeline import length
+from polos.client import ExecutionPage
+from polos.clock import SystemClock
+from polos.types.types import ExecutionSummary
+from polos.workflow import Workflow, get_all_workflows
+
+_LOOK_EVERY = 0.5
+_RECENT = timedelta(days=2)
+_LONG = timedelta(days=90)
+_OPEN = ("queued", "running", "waiting")
+
+
+class Announcer:
+    """Says once that an execution has started, or goes on, and once that it has ended."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._json = as_json
+        self._open: dict[str, str] = {}
+        self._ended: set[str] = set()
+
+    @property
+    def open(self) -> list[str]:
+        return list(self._open)
+
+    def left_behind(self, lines: list[ExecutionSummary]) -> None:
+        """What earlier processes left: those that had begun go on, and the ended ones are no news."""
+        for line in lines:
+            if line.status not in _OPEN:
+                self._ended.add(line.id)
+            elif line.status != "queued":
+                self._open[line.id] = line.status
+                self._say(line, "goes on")
+
+    def look(self, lines: list[ExecutionSummary]) -> None:
+        for line in sorted(lines, key=lambda one: one.created_at):
+            if line.id in self._ended:
+                continue
+            if line.id not in self._open and line.status != "queued":
+                self._open[line.id] = line.status
+                self._say(line, "started", line.started_at)
+            if line.id in self._open and line.status not in _OPEN:
+                del self._open[line.id]
+                self._ended.add(line.id)
+                self._say(line, line.status.replace("_", " "), line.completed_at)
+            elif line.id in self._open and line.status != self._open[line.id]:
+                self._open[line.id] = line.status
+
+    def _say(self, line: ExecutionSummary, what: str, at: datetime | None = None) -> None:
+        if self._json:
+            shown = {"event": what.replace(" ", "_"), "at": at or SystemClock().now(), "execution": line}
+            print_json(shown, indent=None)
+            return
+        moment = (at or SystemClock().now()).astimezone()
+        took = f" after {length(line.completed_at - line.created_at)}" if line.completed_at is not None else ""
+        stdout().print(f"{moment:%H:%M:%S}  {line.workflow_id}  {line.id}  {what}{took}")
+        sys.stdout.flush()
+
+
+async def serve(spec: str, local: str, as_json: bool) -> None:
+    """Run the worker until standard input ends."""
+    ids = load(spec)
+    stderr().print(f"polos: {spec} on {local}: {', '.join(_describe(get_all_workflows()[one]) for one in ids) or '-'}")
+    if not ids:
+        stderr().print("polos: the application declares no workflows yet")
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_wait_for_end_of_input, args=(loop, done), daemon=True).start()
+    announcer = Announcer(as_json)
+    polos = Polos(local=local)
+    announcer.left_behind(await _recent(polos, _LONG))
+    await polos.start()
+    try:
+        while not done.is_set():
+            await _look(polos, announcer)
+            try:
+                await asyncio.wait_for(done.wait(), _LOOK_EVERY)
+            except TimeoutError:
+                continue
+        await asyncio.to_thread(polos.close, 2.0)
+    finally:
+        await asyncio.to_thread(polos.close, 0.0)
+
+
+async def _look(polos: Polos, announcer: Announcer) -> None:
+    lines = {line.id: line for line in await _recent(polos, _RECENT)}
+    for execution_id in announcer.open:
+        if execution_id not in lines:
+            lines[execution_id] = await polos.describe(execution_id)
+    announcer.look(list(lines.values()))
+
+
+async def _recent(polos: Polos, back: timedelta) -> ExecutionPage:
+    return await polos.list_executions(since=SystemClock().now() - back, limit=500)
+
+
+def _describe(workflow: Workflow[..., object]) -> str:
+    if workflow.trigger is not None:
+        return f"{workflow.id} (on {workflow.trigger})"
+    if workflow.schedule is not None:
+        return f"{workflow.id} (at {workflow.schedule.cron})"
+    return workflow.id
+
+
+def _wait_for_end_of_input(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
+    sys.stdin.buffer.read()
+    loop.call_soon_threadsafe(done.set)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m polos.cli.serving APP FILE [--json]`."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("polos.workflow").setLevel(logging.INFO)
+    try:
+        asyncio.run(serve(arguments[0], arguments[1], "--json" in arguments[2:]))
+    except KeyboardInterrupt:
+        return 0
+    except ApplicationError as error:
+        sys.stderr.write(error.details)
+        complain(error)
+        return USAGE
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        complain(error)
+        return code
+    return 0
+
+
+if __name__ == "__main__":
+    _code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_code)  # a step that runs in a thread must not hold the process
