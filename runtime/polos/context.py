@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -62,6 +62,7 @@ class WorkflowContext:
         state: Any,
         remaining: Callable[[], float | None],
         now: Callable[[], int],
+        scope: Mapping[str, Any] | None = None,
     ) -> None:
         self.workflow_id, self.execution_id = workflow_id, execution_id
         self.parent_execution_id = parent_execution_id
@@ -70,7 +71,7 @@ class WorkflowContext:
         self.session_id, self.user_id, self.deployment_id = session_id, user_id, deployment_id
         self.state = state
         self.logger = _ExecutionLogger(replay, execution_id)
-        self.step = Step(replay, f"workflow/{root_workflow_id}/{root_execution_id}", now)
+        self.step = Step(replay, f"workflow/{root_workflow_id}/{root_execution_id}", now, scope)
         self._replay, self._remaining = replay, remaining
 
     @property

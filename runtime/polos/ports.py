@@ -77,7 +77,10 @@ class Table(Protocol):
     def by_start(
         self, bucket: str, *, since: str = "", until: str = "~", limit: int = 100, reverse: bool = True
     ) -> list[Item]:
-        """Execution items of one index bucket by start time: pk, sk, workflow and sort key. NOT consistent."""
+        """Execution items of one index bucket by start time: pk, sk, workflow and sort key. NOT consistent.
+
+        The sort keys are > `since` and < `until`, so that a page can go on from the last line of the one before.
+        """
         ...
 
 
@@ -213,6 +216,7 @@ class Limits:
     stop_before: float = 10.0
     cancel_before: float = 2.0
     event_retention: float = 86_400.0
+    event_skew: float = 1.0
     retention: float = 14 * 86_400.0
     inline_bytes: int = 100_000
     death_delays: tuple[float, ...] = (60.0, 300.0, 900.0)

@@ -39,8 +39,10 @@ _ONCE: Final = RetryPolicy(max_retries=0)
 class Step:
     """The durable calls of one execution. The first argument of each is the step key, unique in the execution."""
 
-    def __init__(self, replay: Replay, run_topic: str, now: Callable[[], int]) -> None:
-        self._replay, self._run_topic, self._now = replay, run_topic, now
+    def __init__(
+        self, replay: Replay, run_topic: str, now: Callable[[], int], scope: Mapping[str, Any] | None = None
+    ) -> None:
+        self._replay, self._run_topic, self._now, self._scope = replay, run_topic, now, scope
 
     async def run(
         self,
@@ -78,7 +80,7 @@ class Step:
             _seconds(timeout),
             retry_interrupted=max_retries is not _RETRIES,
         )
-        annotation = _result_annotation(func)
+        annotation = return_annotation(func, self._scope)
         request = Run(
             func,
             args,
@@ -195,7 +197,7 @@ class Step:
         run_timeout_seconds: float | None,
     ) -> StartChild:
         child = find_workflow(workflow)
-        text = codec.encode(child.accept(payload), step_key=key)
+        text = codec.encode(child.accept(payload), step_key=key, annotation=child.input_annotation)
         options = start_options(child, queue, concurrency_key, run_timeout_seconds, initial_state)
         revive = functools.partial(codec.decode, annotation=child.result_annotation) if wait else _handle
         return StartChild(child.id, text, wait, revive, options)
@@ -312,18 +314,6 @@ def _seconds(timeout: float | timedelta | None) -> float | None:
     if seconds is not None and (isinstance(seconds, bool) or not seconds > 0):
         raise ValueError(f"A timeout must be positive, not {timeout!r}.")
     return seconds
-
-
-@functools.lru_cache(maxsize=1024)
-def _annotation_of(func: Callable[..., Any]) -> Any:
-    return return_annotation(func)
-
-
-def _result_annotation(func: Callable[..., Any]) -> Any:
-    try:
-        return _annotation_of(func)
-    except TypeError:
-        return return_annotation(func)
 
 
 def _event(text: str) -> EventPayload:

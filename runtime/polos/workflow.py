@@ -29,6 +29,7 @@ from polos.types.types import BatchEventPayload, EventPayload, SchedulePayload
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_MOST_IN_BATCH = 1000  # the names of a batch's events are put down in one item (at most 400 KB)
 _START_OPTIONS = frozenset(
     {"queue", "concurrency_key", "session_id", "user_id", "initial_state", "run_timeout_seconds", "tags", "id",
      "queue_name", "queue_concurrency_limit"}
@@ -46,7 +47,10 @@ class ScheduleSpec:
 
 
 class Workflow(Generic[P, R]):
-    """A declared workflow. `id` names it everywhere; `function` is the decorated function."""
+    """A declared workflow. `id` names it everywhere; `function` is the decorated function.
+
+    `scope` holds the local names where it was declared: string annotations are looked up there, too.
+    """
 
     def __init__(
         self,
@@ -80,8 +84,10 @@ class Workflow(Generic[P, R]):
             raise WorkflowDefinitionError(
                 f"{where} has both schedule and trigger_on_event; a workflow has one trigger."
             )
-        if batch_size < 1 or (batch_timeout_seconds is not None and batch_timeout_seconds <= 0):
-            raise WorkflowDefinitionError(f"{where}: batch_size must be 1 or more and batch_timeout_seconds positive.")
+        if not 1 <= batch_size <= _MOST_IN_BATCH or (batch_timeout_seconds is not None and batch_timeout_seconds <= 0):
+            raise WorkflowDefinitionError(
+                f"{where}: batch_size must be from 1 to {_MOST_IN_BATCH:,} and batch_timeout_seconds positive."
+            )
         if max_retries < 0:
             raise WorkflowDefinitionError(f"{where}: max_retries must be 0 or more, not {max_retries}.")
         self.on_start, self.on_end = as_hooks(on_start, where), as_hooks(on_end, where)
@@ -91,7 +97,7 @@ class Workflow(Generic[P, R]):
         if seconds is not None and seconds <= 0:
             raise WorkflowDefinitionError(f"{where}: timeout must be positive, not {seconds}.")
         self.timeout = seconds
-        self._locals = dict(frame_locals or {})
+        self.scope = dict(frame_locals or {})
         parameters = _parameters(function, where)
         self.takes_input = len(parameters) == 2
         self._input = parameters[1].annotation if self.takes_input else inspect.Parameter.empty
@@ -126,7 +132,7 @@ class Workflow(Generic[P, R]):
         if annotation is inspect.Parameter.empty or annotation is inspect.Signature.empty:
             return codec.MISSING
         if isinstance(annotation, str):
-            scope = {**self._locals, **getattr(inspect.unwrap(self.function), "__globals__", {})}
+            scope = {**self.scope, **getattr(inspect.unwrap(self.function), "__globals__", {})}
             holder = type("_Holder", (), {"__annotations__": {"x": annotation}})
             return typing.get_type_hints(holder, scope, scope, include_extras=True)["x"]
         return annotation
@@ -151,6 +157,25 @@ class Workflow(Generic[P, R]):
         if issubclass(wanted, dict):
             return event.model_dump(mode="json")
         return self.accept(event.data)
+
+    @property
+    def batches(self) -> bool:
+        """Whether events are handed over in batches."""
+        return self.batch_size > 1 or self.batch_timeout_seconds is not None
+
+    def accept_batch(self, events: list[EventPayload]) -> Any:
+        """What the start for a batch of events is given: the envelope, or as a dict, or that dict as another model.
+
+        Raises `InvalidPayloadError`, or `ValueError` if the data of an event cannot be part of a dict.
+        """
+        if not self.takes_input:
+            return None
+        batch, wanted = BatchEventPayload(events=events), _plain_class(self.input_annotation)
+        if wanted in (None, BatchEventPayload):
+            return batch
+        if issubclass(wanted, BatchEventPayload):
+            return self.accept({"events": [event.model_dump() for event in events]})
+        return self.accept(batch.model_dump(mode="json"))
 
     def accept_tick(self, tick: SchedulePayload) -> Any:
         """What a scheduled start is given."""

@@ -34,7 +34,8 @@ def run(file: str, folder: str, with_pytest: bool) -> int:
     if with_pytest:
         import pytest
 
-        return pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", file])
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # finding and importing them takes longer than the tests
+        return pytest.main(["-q", "-p", "no:cacheprovider", "-p", "polos.testing.plugin", file])
     try:
         runpy.run_path(file, run_name="__main__")
     except BaseException:  # noqa: BLE001 - what would end a script with a traceback

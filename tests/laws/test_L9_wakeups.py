@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from polos import StepTimeoutError, WorkflowContext, workflow
+from polos.clock import next_sequence
 from polos.core.codec import encode
 from polos.ports import Event
 from tests.laws.worlds import World, law, shuffled
@@ -27,8 +28,8 @@ def one_wait(topic: str = "l9/topic", **options: Any) -> Any:
 
 def make_event(world: World, topic: str, data: Any, *, at_ms: int | None = None, event_id: str | None = None) -> Event:
     engine = world.env.harness.engine
-    moment = engine.now() if at_ms is None else at_ms
-    return Event(event_id or f"event-{data}", topic, (moment << 20) + 1, None, encode(data))
+    sequence = next_sequence(engine.now()) if at_ms is None else (at_ms << 20) + 1
+    return Event(event_id or f"event-{data}", topic, sequence, None, encode(data))
 
 
 @law

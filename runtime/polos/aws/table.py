@@ -136,7 +136,7 @@ class DynamoTable:
     def by_start(
         self, bucket: str, *, since: str = "", until: str = "~", limit: int = 100, reverse: bool = True
     ) -> list[Item]:
-        if since > until:
+        if since >= until:
             return []
         expressions = Expressions()
         hash_key, sort_key = expressions.name(items.BUCKET), expressions.name(items.BUCKET_SORT)
@@ -145,12 +145,13 @@ class DynamoTable:
             term += f"BETWEEN {expressions.value(since)} AND {expressions.value(until)}"
         else:
             term += f"<= {expressions.value(until)}"
-        return self._pages(
-            limit,
+        found = self._pages(
+            limit + 2,  # BETWEEN has both ends in it
             IndexName=items.INDEX,
             ScanIndexForward=not reverse,
             **expressions.parameters(KeyConditionExpression=term),
         )
+        return [item for item in found if item[items.BUCKET_SORT] not in (since, until)][:limit]
 
     def _pages(self, limit: int | None, **parameters: Any) -> list[Item]:
         """Every page up to `limit` items; a page ends at 1 MB ("Paginating table query results in DynamoDB")."""

@@ -22,6 +22,7 @@ class History:
     marks: dict[str, Item] = field(default_factory=dict[str, Item])
     orders: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
     attached: dict[str, Item] = field(default_factory=dict[str, Item])
+    resumes: dict[str, Item] = field(default_factory=dict[str, Item])
     batches: dict[str, dict[int, Item]] = field(default_factory=dict[str, "dict[int, Item]"])
     newest_epoch: int = 0
 
@@ -44,6 +45,8 @@ class History:
                 self.records[sk[2:]] = item
             case "s#":
                 self.marks[sk[2:]] = item
+            case "u#":
+                self.resumes[sk[2:]] = item
             case "o#":
                 branch = int(sk[2])
                 pairs = zip(items.numbers(item, items.TICKS), items.strings(item, items.KEYS), strict=True)

@@ -105,6 +105,11 @@ def triggered_id(workflow_id: str, event: str) -> str:
     return f"{workflow_id}-{digest('trigger', workflow_id, event, length=32)}"
 
 
+def batch_id(workflow_id: str, number: int) -> str:
+    """The execution of a workflow's batch of events of this number."""
+    return f"{workflow_id}-{digest('batch', workflow_id, str(number), length=32)}"
+
+
 def tick_id(workflow_id: str, key: str, nominal: datetime) -> str:
     """The execution of a schedule's tick: made from workflow, key and nominal time."""
     moment = nominal.strftime("%Y%m%dT%H%M%SZ")

@@ -6,6 +6,7 @@ An execution's partition (pk = execution id, which never contains '#'):
     p#in#DIGEST        the payload, where it is over 500 bytes; p#out#EPOCH the result, p#state#EPOCH the final state
     p#next#EPOCH       the payload of the successor, after continue_as_new
     r#KEY              the record of a step: decided, armed (a wait with a due time) or between two attempts
+    u#KEY              what somebody resumed a step with; the owner decides the step by it
     s#KEY              a started-mark: child started, suspend shown, at_most_once body begun
     b#KEY#INDEX        the outcome of one child of a batch
     o#BRANCH#TICK      the order in which outcomes were observed, where several were open (branch 1: after a cancel)
@@ -14,6 +15,9 @@ An execution's partition (pk = execution id, which never contains '#'):
     t#TOPIC            e#SEQUENCE#EVENT-ID  an event          w#EXECUTION#KEY  an execution that waits for one
     q#QUEUE#KEY        slots  who holds a slot                w#PRIORITY#TIME#EXECUTION  who waits for one
     c#WORKFLOW#KEY     schedule  the last tick of a schedule
+
+    g#WORKFLOW         collector  the next batch of events   e#SEQUENCE#EVENT-ID  an event waits for its batch
+    d#WORKFLOW#EVENT-ID  event  an event for a batch, and which batch took it
 
 Every time is an integer of milliseconds since 1970 in UTC. Laws: L1, L12, L13 (who may write what is in engine/ledger).
 """
@@ -97,6 +101,10 @@ LAST_EXECUTION: Final = "le"
 EXECUTION_ID: Final = "x"
 STEP_KEY: Final = "sk_"
 
+# batches of events
+BATCH: Final = "bn"
+WAKE_SENT: Final = "ws"
+
 # values of STATE
 DECIDED: Final = "o"
 ARMED: Final = "a"
@@ -148,6 +156,10 @@ def mark(execution_id: str, step_key: str) -> Key:
     return Key(execution_id, f"s#{step_key}")
 
 
+def resumption(execution_id: str, step_key: str) -> Key:
+    return Key(execution_id, f"u#{step_key}")
+
+
 def batch_outcome(execution_id: str, step_key: str, index: int) -> Key:
     return Key(execution_id, f"b#{step_key}#{index:06d}")
 
@@ -178,6 +190,20 @@ def queue(name: str, concurrency_key: str) -> str:
 
 def schedule(workflow_id: str, key: str) -> Key:
     return Key(f"c#{workflow_id}#{key}", "schedule")
+
+
+def collector(workflow_id: str) -> Key:
+    return Key(f"g#{workflow_id}", "collector")
+
+
+def gathered(workflow_id: str, event_id: str) -> Key:
+    """An event that is kept for a batch. Partitions of their own, so that a busy workflow's is not written for each."""
+    return Key(f"d#{workflow_id}#{event_id}", "event")
+
+
+def event_id_in(sk: str) -> str:
+    """The id of the event that `event_sk` made a sort key of."""
+    return sk[len(event_sk(0, "")) :]
 
 
 def text(item: Mapping[str, Value], name: str, default: str = "") -> str:

@@ -153,7 +153,11 @@ class Body:
         """Run the body until it is done or quiet."""
         while not self._task.done():
             self._loop.quiet.quiet_for = 0.0
-            self._loop.run_forever()
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):  # a task re-raises these out of its loop
+                if not self._task.done():
+                    raise
             if self._loop.quiet.quiet_for != 0.0:
                 return
 

@@ -50,6 +50,7 @@ def _context(turn: Turn) -> WorkflowContext:
         state=state,
         remaining=turn.remaining,
         now=turn.engine.now,
+        scope=turn.workflow.scope,
     )
 
 

@@ -117,7 +117,9 @@ def batch_results(turn: Turn, operation: Operation, request: StartBatch) -> list
         item, failure = ended[index], items.document(ended[index], items.FAILURE)
         if failure:
             error = Failure.from_json(failure).error(operation.key)
-            text = error.error if isinstance(error, ChildWorkflowError) else str(error)
+            text = str(error)
+            if isinstance(error, ChildWorkflowError):
+                text = error.error or error.status.replace("_", " ")
             results.append(BatchStepResult(workflow_id=child.workflow_id, success=False, error=text))
         else:
             value = child.revive(turn.engine.vault.fetch_item(item))
@@ -165,6 +167,16 @@ def send_cancels(turn: Turn) -> None:
     for key in turn.replay.used:
         mark, record = turn.history.marks.get(key, {}), turn.history.records.get(key, {})
         waited = key in turn.replay.open and turn.history.decided(key) is None
+        if waited and not mark and turn.epoch - 1 > turn.progress:
+            # an owner that died may have started it without leaving the mark
+            request = turn.replay.open[key].request
+            if isinstance(request, StartChild):
+                targets.append((child_id(turn.execution_id, key, generation), request.workflow_id))
+            elif isinstance(request, StartBatch):
+                targets += [
+                    (child_id(turn.execution_id, key, generation, index), child.workflow_id)
+                    for index, child in enumerate(request.children)
+                ]
         if items.CHILD in mark and waited:
             targets.append((items.text(mark, items.CHILD), items.text(mark, items.WORKFLOW)))
         elif items.CHILD in record and items.text(record, items.KIND) == "invoke":

@@ -8,6 +8,7 @@
     retry   {"t", "x", "wf", "n"}                         open an execution again that failed in generation `n`
     unpause {"t", "x", "wf", "n"}                         lift the pause of number `n`
     event   {"t", "id", "tp", "sq", "ty"?, "v"|"vp"}      store an event, wake those that wait, start those triggered
+    batch   {"t", "wf", "due"?}                           this workflow may have a batch of events to start
     tick    {"t", "wf", "key", "at", "cron", "tz"}        a schedule's tick; `at` is the nominal time
 
 `wf` is a hint that lets a worker leave alone what it has no code for. Times are milliseconds since 1970.
@@ -82,7 +83,8 @@ class Start:
     """Everything that a start says. `options` are the parts that never change, kept as one JSON attribute:
 
     parent {x, k, i, n, wf, g}, root {x, wf}, session, user, queue, ckey, limit, timeout (s), state, tags, trigger;
-    pd, the digest of the payload, and pb, set if the payload is kept beside the execution item.
+    pd, the digest of the payload, and pb, set if the payload is kept beside the execution item; sq, the sequence of the
+    start among events; chain and ev, after continue_as_new: the first of the chain, what it left of events.
     """
 
     execution_id: str
@@ -202,6 +204,23 @@ def read_event(body: Mapping[str, Any]) -> Event:
     stored = Stored.of_message(body, "v")
     topic = check_topic(body.get("tp"))
     return Event(event_id, topic, sequence, kind if isinstance(kind, str) else None, stored.data, stored.pointer)
+
+
+def batch(workflow_id: str, due: int | None) -> dict[str, Any]:
+    body: dict[str, Any] = {"t": "batch", "wf": workflow_id}
+    if due is not None:
+        body["due"] = due
+    return body
+
+
+def read_batch(body: Mapping[str, Any]) -> tuple[str, int | None]:
+    """The workflow and the due time of a batch message. Raises `InvalidPayloadError`."""
+    workflow_id, due = body.get("wf"), body.get("due")
+    if not isinstance(workflow_id, str) or not workflow_id:
+        raise InvalidPayloadError("A batch message lacks its workflow.")
+    if due is not None and (not isinstance(due, int) or isinstance(due, bool)):
+        raise InvalidPayloadError(f"The batch message for {workflow_id!r} has no valid due time.")
+    return workflow_id, due
 
 
 def tick(schedule: Recurring, nominal_ms: int) -> dict[str, Any]:

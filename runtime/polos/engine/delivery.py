@@ -1,5 +1,7 @@
 """Delivering an event: keep it, wake those that wait for it, start those that it triggers. Laws: L9, L10.
 
+Those that take events in batches are left to `batching`.
+
     put event IF absent, then read the waiters, then SEND to each     (the waiter: put waiter, then read the events)
 
 One of the two sees the other. The deliverer writes no outcome: it can't know what a waiter has taken.
@@ -39,7 +41,7 @@ def deliver(engine: Engine, event: Event) -> bool:
     ]
     if wakes:
         engine.backend.inbox.send(wakes)
-    triggered = [one for one in engine.workflows().values() if one.trigger == event.topic]
+    triggered = [one for one in engine.workflows().values() if one.trigger == event.topic and not one.batches]
     if triggered:
         engine.backend.inbox.send([_triggered(engine, workflow, event).message() for workflow in triggered])
     return True
@@ -61,6 +63,11 @@ def event_attributes(engine: Engine, event: Event) -> dict[str, Value]:
 
 def payload_of(engine: Engine, topic: str, item: Item) -> EventPayload:
     """An event's item as the envelope that user code sees."""
+    return envelope(topic, item, engine.vault.fetch_item(item))
+
+
+def envelope(topic: str, item: Item, data: str) -> EventPayload:
+    """As `payload_of`, with the data's text at hand. Raises `SerializationError`."""
     sequence = items.number(item, items.SEQUENCE)
     kind = item.get(items.EVENT_TYPE)
     return EventPayload(
@@ -68,7 +75,7 @@ def payload_of(engine: Engine, topic: str, item: Item) -> EventPayload:
         sequence_id=sequence,
         topic=topic,
         event_type=kind if isinstance(kind, str) else None,
-        data=codec.decode(engine.vault.fetch_item(item)),
+        data=codec.decode(data),
         created_at=datetime.fromtimestamp((sequence >> 20) / 1000, UTC),
     )
 
@@ -78,7 +85,7 @@ def _triggered(engine: Engine, workflow: Workflow[Any, Any], event: Event) -> St
     item = event_attributes(engine, event)
     try:
         envelope = payload_of(engine, event.topic, item)
-        text = codec.encode(workflow.accept_event(envelope))
+        text = codec.encode(workflow.accept_event(envelope), annotation=workflow.input_annotation)
     except (InvalidPayloadError, SerializationError):
         text = engine.vault.fetch_item(item)  # the body refuses it with the field's path, where people can see it
     stored = engine.stash(text, execution_id, f"The event on topic {event.topic!r}")

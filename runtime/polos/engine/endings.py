@@ -8,6 +8,7 @@ finish     what is too long for x is written beside it, under one's own epoch; t
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +68,9 @@ class Endings:
             not_before = now + int(limits.death_delays[deaths - 2] * 1000)
             turn.arm(not_before, "deaths")
             extra = {items.DELAYED_DEATHS: deaths, items.NOT_BEFORE: not_before}
-        if (not_before <= now and not turn.paused) or turn.cancel:
+        limit = turn.pace.limit()
+        timed_out = limit is not None and limit <= now
+        if (not_before <= now and not turn.paused) or turn.cancel or timed_out:
             return False
         if not_before > now and turn.pace.must_stay(not_before):
             turn.arm(not_before, "again")  # the wake for it may have been used up
@@ -226,7 +229,7 @@ class Endings:
     def _successor(self, payload: Any) -> dict[str, Value]:
         """Where a body goes on as new. The successor is started by the duties of the one that has ended."""
         execution_id, stored = successors.prepare(self._turn, payload)
-        self._beside(stored, "next")
+        self._beside(stored, "next", {items.DATA: items.as_document(self._turn.waits.heritage())})
         return {items.NEXT: execution_id}
 
     def _on_item_or_beside(self, stored: Stored, name: str, what: str) -> dict[str, Value]:
@@ -235,11 +238,11 @@ class Endings:
         self._beside(stored, what)
         return {}
 
-    def _beside(self, stored: Stored, what: str) -> None:
+    def _beside(self, stored: Stored, what: str, more: Mapping[str, Value] | None = None) -> None:
         """Write an item next to the execution's, under this owner's epoch."""
         self._lease.check()
         key = items.Key(self._turn.execution_id, items.beside(what, self._turn.epoch))
-        self._engine.table.put(items.keyed(key, stored.attributes()))
+        self._engine.table.put(items.keyed(key, {**stored.attributes(), **(more or {})}))
 
     def _finish(self, status: str, outcome: dict[str, Value]) -> Item:
         """The terminal write. Whoever was first stands; the stored item is returned for the duties."""

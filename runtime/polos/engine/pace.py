@@ -28,9 +28,9 @@ class Pace:
         return None if seconds is None else since + int(seconds * 1000)
 
     def too_late(self) -> bool:
-        """Whether no new step may start: the invocation ends soon (L15), or the execution is paused."""
+        """Whether no new step may start: the invocation ends soon (L15), or a pause that no cancel has ended."""
         left = self._turn.remaining()
-        return self._turn.paused or (left is not None and left < self._limits.stop_before)
+        return (self._turn.paused and not self._turn.cancel) or (left is not None and left < self._limits.stop_before)
 
     def next_due(self) -> int | None:
         """The earliest moment (ms) at which something of this execution is due."""

@@ -254,10 +254,14 @@ def _value(
 
 
 def _readable(text: str, annotation: Any = codec.MISSING) -> Any:
+    """A value for people: as it was, else as plain JSON, else its text (an event that came broken, say)."""
     try:
         return codec.decode(text, annotation)
     except SerializationError:
-        return json.loads(text)
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
 
 
 def _steps(engine: Engine, history: History) -> list[StepDetail]:
@@ -275,6 +279,13 @@ def _steps(engine: Engine, history: History) -> list[StepDetail]:
             since = moment(rest[1]) if len(rest) > 1 else None
             shown.append((1 << 62, StepDetail(key=key, kind=kind, status="waiting", started_at=since, detail=about)))
     return [detail for _, detail in sorted(shown, key=lambda entry: entry[0])]
+
+
+def _outcome(engine: Engine, item: Item) -> dict[str, Any]:
+    """The outcome of one child of a batch."""
+    error = _error(item)
+    result = _readable(engine.vault.fetch_item(item)) if error is None else None
+    return {"success": error is None, "result": result, "error": None if error is None else error.message}
 
 
 def _began(record: Item | None, mark: Item | None) -> int | None:
@@ -315,6 +326,14 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
             result = _readable(engine.vault.fetch_item(record)) if error is None else None
     elif kind in ("child", "suspend"):
         status = "waiting"
+    elif mark is not None and items.GENERATION in mark:
+        outcomes = history.batch(key)
+        count = items.number(mark, items.COUNT, len(outcomes))  # a fork's copy has none
+        detail |= {"count": count, "ended": len(outcomes)}
+        status = "waiting"
+        if len(outcomes) == count:
+            status, result = "completed", [_outcome(engine, outcomes[index]) for index in sorted(outcomes)]
+            ended_at = moment(max(items.number(one, items.AT) for one in outcomes.values()))
     open_ended = status in ("waiting", "started") and items.ENDED in history.execution
     return StepDetail(
         key=key,

@@ -91,7 +91,7 @@ def _drop(engine: Engine, execution_id: str, item: Item, generation: int) -> Non
         AnyOf(Not(Has(items.GENERATION)), AtMost(items.GENERATION, generation)),
     )
     for key in dropped.get("keys", []):
-        found = [items.record(execution_id, key), items.mark(execution_id, key)]
+        found = [make(execution_id, key) for make in (items.record, items.mark, items.resumption)]
         found += [
             Key(execution_id, items.text(one, items.SK)) for one in engine.table.query(execution_id, prefix=f"b#{key}#")
         ]
@@ -149,7 +149,7 @@ def fork(
     workflow = find_workflow(items.text(item, items.WORKFLOW))
     new = new_id()
     stored = _payload(engine, history) if not replace_payload else engine.stash(
-        codec.encode(workflow.accept(payload)), new, "The payload of a fork"
+        codec.encode(workflow.accept(payload), annotation=workflow.input_annotation), new, "The payload of a fork"
     )  # fmt: skip
     for key, record in kept.items():
         copy = {name: value for name, value in record.items() if name not in _NOT_COPIED} | {items.EPOCH: 0}
@@ -162,14 +162,17 @@ def fork(
             copy.pop(items.POINTER)
             copy |= engine.attributes(text, new, f"The result of step {key!r}")
         engine.table.put(items.keyed(items.record(new, key), copy))
+    batches = _kept_batches(history, source, from_step)
+    for key, outcomes in batches.items():
+        _copy_batch(engine, new, key, history.marks[key], outcomes)
     for (branch, tick), key in history.orders.items():
-        if key in kept:
+        if key in kept or key in batches:
             about: dict[str, Any] = {items.TICKS: [tick], items.KEYS: [key], items.EPOCH: 0}
             engine.table.put(items.keyed(items.order(new, branch, tick), about))
     options = {
         name: value
         for name, value in items.document(item, items.START).items()
-        if name not in ("parent", "root", "chain", "trigger", "pd", "pb")
+        if name not in ("parent", "root", "chain", "trigger", "pd", "pb", "sq", "ev")
     }
     command = Start.of(new, workflow.id, stored, engine.now(), {**options, "forked": source})
     engine.backend.inbox.send([command.message()])
@@ -185,16 +188,47 @@ def fork(
 def _kept(history: History, execution_id: str, from_step: str | None) -> dict[str, Item]:
     if from_step is None:
         return {}
-    first = history.records.get(from_step) or history.marks.get(from_step)
-    if first is None:
-        raise InvalidPayloadError(f"Execution {execution_id} has no step {from_step!r}.")
-    began = _began(first)
+    began = _first_write(history, execution_id, from_step)
     return {
         key: record
         for key, record in history.records.items()
         if key != from_step and items.number(record, items.AT, items.number(record, items.DUE)) <= began
         and _began(record) <= began and (items.AT in record or record.get(items.STATE) == items.ARMED)
     }  # fmt: skip
+
+
+def _kept_batches(history: History, execution_id: str, from_step: str | None) -> dict[str, dict[int, Item]]:
+    """The batches that were waited for and whose last child ended before `from_step` began."""
+    if from_step is None:
+        return {}
+    began = _first_write(history, execution_id, from_step)
+    kept: dict[str, dict[int, Item]] = {}
+    for key, mark in history.marks.items():
+        ended = history.batch(key)
+        whole = items.COUNT in mark and len(ended) == items.number(mark, items.COUNT)
+        if key != from_step and whole and max(items.number(one, items.AT) for one in ended.values()) <= began:
+            kept[key] = ended
+    return kept
+
+
+def _copy_batch(engine: Engine, new: str, key: str, mark: Item, outcomes: Mapping[int, Item]) -> None:
+    """A batch with its outcomes, as of children that are not the fork's own. 1 put, and 1 a child."""
+    for index, outcome in outcomes.items():
+        copy = {name: value for name, value in outcome.items() if name not in _NOT_COPIED} | {items.EPOCH: 0}
+        if items.POINTER in copy:
+            text = engine.vault.fetch(Stored.of_item(copy))
+            copy.pop(items.POINTER)
+            copy |= engine.attributes(text, new, f"The result {index} of step {key!r}")
+        engine.table.put(items.keyed(items.batch_outcome(new, key, index), copy))
+    about = {name: value for name, value in mark.items() if name not in (*_NOT_COPIED, items.COUNT)} | {items.EPOCH: 0}
+    engine.table.put(items.keyed(items.mark(new, key), about))
+
+
+def _first_write(history: History, execution_id: str, step_key: str) -> int:
+    first = history.records.get(step_key) or history.marks.get(step_key)
+    if first is None:
+        raise InvalidPayloadError(f"Execution {execution_id} has no step {step_key!r}.")
+    return _began(first)
 
 
 def _began(item: Item) -> int:

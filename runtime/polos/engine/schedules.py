@@ -95,7 +95,7 @@ def fire(engine: Engine, tick: Tick) -> bool:
         key=key,
         upcoming=tick.schedule.next_after(nominal),
     )
-    text = codec.encode(workflow.accept_tick(payload))
+    text = codec.encode(workflow.accept_tick(payload), annotation=workflow.input_annotation)
     stored = engine.stash(text, execution_id, "The payload of a tick")
     start = Start.of(execution_id, workflow_id, stored, engine.now(), {"trigger": {"schedule": key, "at": at}})
     engine.backend.inbox.send([start.message()])

@@ -41,6 +41,7 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
             raise InvalidPayloadError(f"The execution id {execution_id!r} has a '/', which is kept for children.")
     identity = execution_id or new_id()
     stored = engine.stash(text, identity, f"The payload of workflow {workflow.id!r}")
+    chosen["sq"] = next_sequence(engine.now())
     command = Start.of(identity, workflow.id, stored, engine.now(), chosen)
     if execution_id is not None:
         before = engine.table.get(items.execution(execution_id))

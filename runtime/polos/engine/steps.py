@@ -48,6 +48,7 @@ class Attempts:
         self._short: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._first: set[str] = set()
+        self._began: dict[str, int] = {}
 
     @property
     def running(self) -> bool:
@@ -82,7 +83,8 @@ class Attempts:
             return
         if request.at_most_once and not self._first_to_begin(operation, request, number):
             return
-        began = self._engine.now()
+        before = self._turn.history.records.get(key, {})
+        began = self._began.setdefault(key, items.number(before, items.BEGAN, self._engine.now()))
         left, whole = self._turn.remaining(), self._turn.whole
         if left is not None and whole is not None and left >= whole - self._engine.limits.stop_before:
             self._first.add(key)

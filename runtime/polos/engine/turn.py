@@ -420,3 +420,5 @@ class Turn:
         for operation in open_now:
             if isinstance(operation.request, AwaitEvent):
                 self.waits.look(operation, operation.request)
+            elif isinstance(operation.request, AwaitResume):
+                self.waits.take_resume(operation)

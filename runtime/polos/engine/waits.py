@@ -8,7 +8,9 @@ suspend  put mark {data} IF absent, [SEND wake(due), put armed]; the resume comm
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from polos.core import items
 from polos.core.conditions import Item, Value
@@ -17,12 +19,30 @@ from polos.core.items import Key
 from polos.core.operations import AwaitEvent, AwaitResume, Sleep
 from polos.core.replay import Operation
 from polos.engine.commands import Stored, millis, moment
-from polos.errors import StepTimeoutError
+from polos.errors import BackendError, PolosError, StepTimeoutError
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
 
-_BEFORE_START = 1000
+_LATE: Final = 15 * 60 * 1000
+_KEPT: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Heritage:
+    """What the executions before in a chain left of events: from which sequence on they count, and who is taken.
+
+    `since` holds for every topic that is not among `topics`.
+    """
+
+    since: int | None
+    topics: Mapping[str, tuple[int, list[str]]]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any] | None) -> _Heritage:
+        given: Mapping[str, Any] = document or {}
+        topics: Mapping[str, Any] = given.get("topics") or {}
+        return cls(given.get("since"), {topic: (horizon, ids) for topic, (horizon, ids) in topics.items()})
 
 
 class Waits:
@@ -33,6 +53,7 @@ class Waits:
         shown = json.loads(items.text(turn.execution, items.WAITING_FOR, "[]"))
         before = [(key, *rest) for kind, key, *rest in shown if kind == AwaitEvent.kind and len(rest) > 1]
         self._registered = {(key, topic) for key, topic, _ in before}
+        self._heritage = _Heritage.of(turn.options.get("ev"))
         self.began: dict[str, int] = {key: since for key, _, since in before}
 
     # ---- timers
@@ -86,7 +107,7 @@ class Waits:
         turn = self._turn
         if not turn.history.loaded:
             turn.load_history()  # a resume may have come before the start
-        if turn.history.decided(operation.key) is not None:
+        if turn.history.decided(operation.key) is not None or self.take_resume(operation):
             return
         if operation.key not in turn.history.marks:
             stored = self._engine.stash(request.data, turn.execution_id, f"The data of step {operation.key!r}")
@@ -102,6 +123,16 @@ class Waits:
                 )
             )
         self._arm_limit(operation, request.timeout)
+
+    def take_resume(self, operation: Operation) -> bool:
+        """Decide a wait by the resume that came for it. Whether one had. 1 put."""
+        resume = self._turn.history.resumes.get(operation.key)
+        if resume is None or self._turn.history.decided(operation.key) is not None:
+            return False
+        mark = self._turn.history.marks.get(operation.key, resume)
+        given = {name: resume[name] for name in (items.VALUE, items.POINTER, items.AT) if name in resume}
+        self._decide(operation, operation.request, {**given, items.BEGAN: items.number(mark, items.AT)})
+        return True
 
     # ---- events
 
@@ -132,8 +163,8 @@ class Waits:
         self._lease.check()
         if turn.history.decided(operation.key) is not None:
             return
-        created = items.number(turn.history.execution, items.CREATED) - _BEFORE_START
-        after = items.event_sk(max(0, created) << 20, "")
+        skew = int(self._engine.limits.event_skew * 1000) << 20
+        after = items.event_sk(max(0, self._since(request.topic) - skew), "")
         events = self._engine.table.query(items.topic(request.topic), prefix="e#", after=after)
         taken = self._taken(request.topic)
         due = self.due(operation)
@@ -147,18 +178,74 @@ class Waits:
         if due is not None and due <= self._engine.now():
             self._decide(operation, request, self.expired(operation))
 
+    def _since(self, topic: str) -> int:
+        """The sequence from which on events count: the start's; after continue_as_new, what those before left."""
+        turn = self._turn
+        horizon, _ = self._heritage.topics.get(topic, (self._heritage.since, ()))
+        if horizon is not None:
+            return horizon
+        started = turn.options.get("sq")
+        return started if isinstance(started, int) else items.number(turn.history.execution, items.CREATED) << 20
+
     def _taken(self, topic: str) -> set[str]:
+        """The ids of the events on a topic that earlier waits took, those of the executions before included.
+
+        The event that triggered the execution is among them: it may be no older than the start.
+        """
+        _, before = self._heritage.topics.get(topic, (0, ()))
+        trigger: Mapping[str, Any] = self._turn.options.get("trigger") or {}
+        own = {items.text(record, items.EVENT_ID) for record in self._takers(topic)}
+        return own.union(before, [trigger["event"]] if "event" in trigger else [])
+
+    def _takers(self, topic: str | None = None) -> list[Item]:
         replay = self._turn.replay
-        return {
-            items.text(record, items.EVENT_ID)
+        return [
+            record
             for key, record in self._turn.history.records.items()
-            if record.get(items.TOPIC) == topic
-            and items.EVENT_ID in record
+            if items.EVENT_ID in record
             and record.get(items.KIND) == AwaitEvent.kind
+            and topic in (None, record.get(items.TOPIC))
             and (key in replay.seen or key in replay.open)
-        }
+        ]
+
+    def heritage(self) -> dict[str, Any]:
+        """What a successor must know of events, as its start says it.
+
+        A wait takes the oldest event, so those older than the newest that was taken are gone, but for late ones:
+        15 minutes are allowed for them.
+        """
+        taken: dict[str, list[tuple[int, str]]] = {}
+        for record in self._takers():
+            entry = (items.number(record, items.AT), items.text(record, items.EVENT_ID))
+            taken.setdefault(items.text(record, items.TOPIC), []).append(entry)
+        topics: dict[str, tuple[int, list[str]]] = dict(self._heritage.topics)
+        for topic, entries in taken.items():
+            newest = max(at for at, _ in entries)
+            horizon = max(self._since(topic), (newest - _LATE) << 20)
+            old = topics[topic][1] if topic in topics else []
+            topics[topic] = (
+                horizon,
+                [*old[-_KEPT:], *(one for at, one in sorted(entries) if at >= newest - 2 * _LATE)],
+            )
+        since = self._heritage.since if self._heritage.since is not None else self._since("")
+        return {"since": since, "topics": topics}
 
     def _taken_event(self, operation: Operation, request: AwaitEvent, event: Item) -> dict[str, Value]:
+        """The outcome of a wait that takes an event; if that can't be read, the wait fails with the reason."""
+        about: dict[str, Value] = {
+            items.TOPIC: request.topic,
+            items.EVENT_ID: items.text(event, items.EVENT_ID),
+            items.AT: items.number(event, items.SEQUENCE) >> 20,
+            items.BEGAN: self.began.get(operation.key, self._engine.now()),
+        }
+        try:
+            return {**about, **self._envelope(request, event)}
+        except BackendError:
+            raise
+        except PolosError as error:
+            return {**about, items.FAILURE: items.as_document(Failure.from_exception(error, 1).to_json())}
+
+    def _envelope(self, request: AwaitEvent, event: Item) -> dict[str, Value]:
         sequence = items.number(event, items.SEQUENCE)
         body = items.as_document(
             {
@@ -171,14 +258,7 @@ class Waits:
         )
         data = self._engine.vault.fetch(Stored.of_item(event))
         text = f'{body[:-1]},"data":{data}}}'
-        value = self._engine.attributes(text, self._turn.execution_id, f"The event on topic {request.topic!r}")
-        return {
-            **value,
-            items.TOPIC: request.topic,
-            items.EVENT_ID: items.text(event, items.EVENT_ID),
-            items.AT: sequence >> 20,
-            items.BEGAN: self.began.get(operation.key, self._engine.now()),
-        }
+        return self._engine.attributes(text, self._turn.execution_id, f"The event on topic {request.topic!r}")
 
     def expired(self, operation: Operation) -> dict[str, Value]:
         """The outcome of a wait whose time limit has passed."""
@@ -195,7 +275,13 @@ class Waits:
         }
 
     def decide_expiry(self, operation: Operation) -> None:
-        """Decide a wait for a resume whose time limit has passed, unless the resume was first."""
+        """Decide a wait for a resume whose time limit has passed, unless the resume was first. 1 read, 1 put."""
+        self._lease.check()
+        resume = self._engine.table.get(items.resumption(self._turn.execution_id, operation.key))
+        if resume is not None:
+            self._turn.history.add(resume)
+            if self.take_resume(operation):
+                return
         self._decide(operation, operation.request, self.expired(operation))
 
     def _decide(self, operation: Operation, request: object, attributes: dict[str, Value]) -> None:

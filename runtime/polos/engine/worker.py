@@ -16,8 +16,7 @@ from polos.core import items
 from polos.core.conditions import Item
 from polos.core.failures import Failure
 from polos.core.identity import message_tag
-from polos.core.operations import AwaitResume
-from polos.engine import children, commands, delivery, recovery, schedules, successors
+from polos.engine import batching, children, commands, delivery, recovery, schedules, successors
 from polos.engine.commands import Start, Stored, Target
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
@@ -72,7 +71,10 @@ class Worker:
         match body.get("t"):
             case "event":
                 event = commands.read_event(body)
-                return lambda: delivery.deliver(engine, event)
+                return lambda: delivery.deliver(engine, event) and batching.gather(engine, event)
+            case "batch":
+                workflow_id, due = commands.read_batch(body)
+                return lambda: self._collect(message, workflow_id, due, remaining)
             case "tick":
                 tick = schedules.Tick.of_message(body)
                 return lambda: schedules.fire(engine, tick)
@@ -84,6 +86,14 @@ class Worker:
                 return lambda: self._command(message, target, remaining)
             case other:
                 raise InvalidPayloadError(f"A message of the unknown type {other!r} was received.")
+
+    def _collect(
+        self, message: Message, workflow_id: str, due: int | None, remaining: Callable[[], float | None]
+    ) -> bool:
+        workflow = self.engine.workflows().get(workflow_id)
+        if workflow is None:
+            return self._leave(message, workflow_id)
+        return batching.collect(self.engine, workflow, message, due, remaining)
 
     def _command(self, message: Message, target: Target, remaining: Callable[[], float | None]) -> bool:
         body, engine, execution_id = message.body, self.engine, target.execution_id
@@ -108,7 +118,7 @@ class Worker:
     # ---- commands
 
     def _record_resume(self, execution_id: str, step_key: str, body: Mapping[str, Any], message_id: str) -> None:
-        """The command first: the record carries the resume, also before the wait is reached. The first one counts."""
+        """Keep the resume for the owner, also before the wait is reached. The first one counts."""
         at = body.get("at")
         moment = at if isinstance(at, int) else self.engine.now()
         data = self.engine.vault.fetch(Stored.of_message(body, "v"))
@@ -123,10 +133,7 @@ class Worker:
         )
         text = f'{head[:-1]},"data":{data}}}'
         value = self.engine.attributes(text, execution_id, f"The resume of step {step_key!r}")
-        self.engine.ledger.decide(
-            items.record(execution_id, step_key),
-            {items.KIND: AwaitResume.kind, items.EPOCH: 0, items.AT: moment, **value},
-        )
+        self.engine.ledger.note(items.resumption(execution_id, step_key), {items.EPOCH: 0, items.AT: moment, **value})
 
     def _note_cancel(self, message: Message, target: Target) -> bool | None:
         """Note a cancel on the execution. None: go on and claim; otherwise the answer for the message."""

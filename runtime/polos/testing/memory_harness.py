@@ -22,7 +22,7 @@ from polos.testing.harness import VirtualClock
 from polos.workflow import Workflow
 
 # A single clock has no skew: nothing needs to stay in process for it.
-LIMITS = Limits(near=0.0)
+LIMITS = Limits(near=0.0, event_skew=0.0)
 
 
 class CountingTable:

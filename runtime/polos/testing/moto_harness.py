@@ -83,7 +83,7 @@ class MotoHarness:
         self.invocation_seconds = invocation_seconds
         self.account = MotoAccount(self.clock, self.requests)
         settings, clients = self.account.settings, self.account.runtime
-        limits = replace(settings.limits(), near=0.0)  # one clock has no skew: nothing needs to stay in process for it
+        limits = replace(settings.limits(), near=0.0, event_skew=0.0)  # one clock has no skew
         backend = aws_backend(settings, self.clock, clients=clients, limits=limits)
         self.engine = Engine(backend, workflows=workflows)
         service = Service(self.engine, Visibility(clients, settings), Silent())

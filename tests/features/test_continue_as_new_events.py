@@ -1,0 +1,81 @@
+"""Events for a chain of executions that go on as new: none is lost between two of them, none is taken twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from polos import EventPayload, WorkflowContext, workflow
+from polos.testing import Environment
+
+
+@workflow(id="chain_counter")
+async def counter(ctx: WorkflowContext, seen: list[Any]) -> list[Any]:
+    for number in range(3):
+        event = await ctx.step.wait_for_event(f"add {number}", topic="chain/add")
+        if event.data == "stop":
+            return seen
+        seen.append(event.data)
+    return await ctx.continue_as_new(seen)
+
+
+@workflow(id="chain_slow")
+async def slow(ctx: WorkflowContext, seen: list[Any]) -> list[Any]:
+    event = await ctx.step.wait_for_event("next", topic="chain/slow")
+    if event.data == "stop":
+        return seen
+    await ctx.step.wait_for("work", minutes=10)
+    return await ctx.continue_as_new([*seen, event.data])
+
+
+@workflow(id="chain_triggered", trigger_on_event="chain/trigger")
+async def triggered(ctx: WorkflowContext, event: EventPayload) -> list[Any]:
+    following = await ctx.step.wait_for_event("next", topic="chain/trigger")
+    return [event.data, following.data]
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+@pytest.mark.parametrize("burst", [True, False], ids=["at once", "a minute apart"])
+def test_a_chain_takes_every_event_once(backend: Any, burst: bool) -> None:
+    async def scenario() -> None:
+        async with Environment(backend=backend, workflows=[counter]) as env:
+            handle = await env.start(counter, [])
+            for number in range(7):
+                await env.publish("chain/add", number)
+                if not burst:
+                    await env.advance(minutes=1)
+            await env.publish("chain/add", "stop")
+            assert await env.finish(handle) == list(range(7))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+def test_events_that_come_while_no_wait_is_open_are_for_the_successor(backend: Any) -> None:
+    async def scenario() -> None:
+        async with Environment(backend=backend, workflows=[slow]) as env:
+            handle = await env.start(slow, [])
+            for number in range(3):
+                await env.publish("chain/slow", number)
+                await env.advance(minutes=2)
+            await env.advance(minutes=40)
+            await env.publish("chain/slow", "stop")
+            assert await env.finish(handle) == [0, 1, 2]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+def test_the_event_that_triggered_an_execution_is_not_taken_by_its_waits(backend: Any) -> None:
+    async def scenario() -> None:
+        async with Environment(backend=backend, workflows=[triggered]) as env:
+            await env.publish("chain/trigger", 1)
+            await env.settle()
+            first = (await env.client.list_executions(workflow_id="chain_triggered"))[0]
+            assert first.status == "waiting"
+            await env.publish("chain/trigger", 2)
+            assert await env.finish(first.id) == [1, 2]
+
+    asyncio.run(scenario())
