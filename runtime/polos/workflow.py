@@ -155,7 +155,7 @@ class Workflow(Generic[P, R]):
         if issubclass(wanted, BatchEventPayload):
             return wanted.model_validate({"events": [event.model_dump()]})
         if issubclass(wanted, dict):
-            return event.model_dump(mode="json")
+            return _as_dict(event)
         return self.accept(event.data)
 
     @property
@@ -166,7 +166,7 @@ class Workflow(Generic[P, R]):
     def accept_batch(self, events: list[EventPayload]) -> Any:
         """What the start for a batch of events is given: the envelope, or as a dict, or that dict as another model.
 
-        Raises `InvalidPayloadError`, or `ValueError` if the data of an event cannot be part of a dict.
+        Raises `InvalidPayloadError`.
         """
         if not self.takes_input:
             return None
@@ -175,7 +175,7 @@ class Workflow(Generic[P, R]):
             return batch
         if issubclass(wanted, BatchEventPayload):
             return self.accept({"events": [event.model_dump() for event in events]})
-        return self.accept(batch.model_dump(mode="json"))
+        return self.accept({"events": [_as_dict(event) for event in events]})
 
     def accept_tick(self, tick: SchedulePayload) -> Any:
         """What a scheduled start is given."""
@@ -240,6 +240,11 @@ class Workflow(Generic[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the bare function, as a unit test may do."""
         return self.function(*args, **kwargs)
+
+
+def _as_dict(event: EventPayload) -> dict[str, Any]:
+    """The envelope as JSON-compatible values; the data as it is."""
+    return {**event.model_dump(mode="json", exclude={"data"}), "data": event.data}
 
 
 def _client_first(
