@@ -55,8 +55,12 @@ def test_nothing_is_stored_where_the_input_is_wrong(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("list",), ("show", "x"), ("publish", "t", "1"), ("resume", "x", "s"), ("cancel", "x")],
-    ids=lambda arguments: arguments[0],
+    [
+        *[("list",), ("show", "x"), ("publish", "t", "1"), ("resume", "x", "s"), ("cancel", "x"), ("why", "x")],
+        *[("watch", "x"), ("terminate", "x"), ("retry", "x"), ("fork", "x"), ("pause", "x"), ("unpause", "x")],
+        *[("cancel", "--workflow", "w"), ("schedules", "list"), ("schedules", "pause", "w")],
+    ],
+    ids=" ".join,
 )
 def test_a_database_that_is_not_there_is_not_made(polos: Polos, place: Path, arguments: tuple[str, ...]) -> None:
     refused(polos(*arguments, "--local", "nothing.db"), 4, "nothing.db")

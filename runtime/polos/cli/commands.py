@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import typer
 
+from polos.cli import scheduling, steering
+from polos.cli.checks import check
 from polos.cli.dev import dev
+from polos.cli.forking import fork
 from polos.cli.listing import list_executions
 from polos.cli.outcome import EXIT_CODES
+from polos.cli.reasons import why
 from polos.cli.running import run
-from polos.cli.sending import cancel, publish, resume
+from polos.cli.sending import publish, resume
 from polos.cli.showing import show
+from polos.cli.watching import watch
 
 application = typer.Typer(
     name="polos",
@@ -24,6 +29,21 @@ application.command("dev")(dev)
 application.command("run")(run)
 application.command("list")(list_executions)
 application.command("show")(show)
+application.command("why")(why)
+application.command("watch")(watch)
 application.command("publish")(publish)
 application.command("resume")(resume)
-application.command("cancel")(cancel)
+application.command("cancel")(steering.cancel)
+application.command("terminate")(steering.terminate)
+application.command("retry")(steering.retry)
+application.command("fork")(fork)
+application.command("pause")(steering.pause)
+application.command("unpause")(steering.unpause)
+application.command("check")(check)
+
+schedules = typer.Typer(help="Look at schedules, pause, resume and delete them.", no_args_is_help=True)
+schedules.command("list")(scheduling.list_schedules)
+schedules.command("pause")(scheduling.pause)
+schedules.command("resume")(scheduling.resume)
+schedules.command("delete")(scheduling.delete)
+application.add_typer(schedules, name="schedules")

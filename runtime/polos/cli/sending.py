@@ -1,4 +1,4 @@
-"""`polos publish`, `resume`, `cancel`: telling executions something."""
+"""`polos publish`, `resume`: telling executions something."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from polos.cli.connection import Connection
 from polos.cli.options import App, Json, Local, Stack, load_application, read_json
 from polos.cli.outcome import command, print_json, stdout
 from polos.cli.showing import ExecutionId
-from polos.errors import ExecutionStateError
 
 Data = Annotated[str | None, typer.Argument(metavar="JSON", help="The data, as JSON, @file or @- for standard input.")]
 
@@ -63,25 +62,3 @@ async def resume(
         print_json({"execution_id": execution_id, "step": step})
     else:
         stdout().print(f"resumed {step} of {execution_id}")
-
-
-@command
-async def cancel(
-    execution_id: ExecutionId,
-    app: App = None,
-    stack: Stack = None,
-    local: Local = None,
-    as_json: Json = False,
-) -> None:
-    """Ask an execution, and its children, to stop; its cleanup runs first."""
-    connection = Connection.chosen(stack, local)
-    connection.needs_file()
-    load_application(app)
-    async with connection.client() as polos:
-        if not await polos.cancel_execution(execution_id):
-            detail = await polos.describe(execution_id)
-            raise ExecutionStateError(execution_id, detail.status, "cancel")
-    if as_json:
-        print_json({"execution_id": execution_id})
-    else:
-        stdout().print(f"asked {execution_id} to stop")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
+import json
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -51,6 +53,7 @@ class Replay:
     tick: int = 0
     branch: int = 0
     closing: bool = False
+    asked_new: bool = False
     fault: NonDeterminismError | None = None
 
     async def perform(self, key: str, request: Request) -> Any:
@@ -77,6 +80,7 @@ class Replay:
         if key in self.used:
             raise DuplicateStepKeyError(key)
         self.used.add(key)
+        self.asked_new = self.asked_new or not self._is_known(key)
         self.check_kind(key, request, self.history.kind(key))
         future = asyncio.get_running_loop().create_future()
         operation = Operation(key, request, future, len(self.used), contextvars.copy_context())
@@ -91,8 +95,24 @@ class Replay:
 
     @property
     def replaying(self) -> bool:
-        """Whether the body is still behind what was recorded: some recorded outcome has not been handed to it."""
-        return any(self.history.decided(key) is not None for key in self.history.records.keys() - self.seen)
+        """Whether the body is still behind what was recorded.
+
+        Some recorded outcome has not been handed to it, or it has not come to what it waited for when it was suspended;
+        and it has asked for nothing new yet, as it does after an edit that removed a step.
+        """
+        if self.asked_new:
+            return False
+        unseen = any(self.history.decided(key) is not None for key in self.history.records.keys() - self.seen)
+        return unseen or not self.at_the_front() or not self._waited <= self.used
+
+    @functools.cached_property
+    def _waited(self) -> set[str]:
+        """The keys that were open at the last suspension, as far as the execution item tells."""
+        return {entry[1] for entry in json.loads(items.text(self.history.execution, items.WAITING_FOR, "[]"))}
+
+    def _is_known(self, key: str) -> bool:
+        history = self.history
+        return key in history.records or key in history.marks or key in history.batches or key in self._waited
 
     def at_the_front(self) -> bool:
         """Whether nothing is on record that the body has not come to yet: it is where no turn was before."""

@@ -109,7 +109,8 @@ class Endings:
         if movable or turn.attempts.running or turn.cut or near:
             self._lease.check()
             self._engine.wake(turn.execution_id, turn.workflow.id, delay=_AFTER_THE_SUSPEND)
-            reached = self.base() if turn.cut else turn.epoch
+            unrecorded = turn.cut or running.busy or running.quiet_for is not None  # it begins anew, perhaps for ever
+            reached = self.base() if unrecorded else turn.epoch
             self._give_back({items.STATUS: "running", items.PROGRESS: reached})
             return None
         if not turn.replay.open:

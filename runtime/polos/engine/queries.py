@@ -45,6 +45,7 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
     limit = options.get("timeout")
     created = items.number(item, items.CREATED)
     ended = items.ENDED in item
+    not_before = items.number(item, items.NOT_BEFORE)
     return ExecutionDetail(
         **summary(item).model_dump(),
         payload=_value(engine, item, items.INPUT, history, _input_sk(item)),
@@ -59,6 +60,8 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
         root_workflow_id=root["wf"],
         session_id=options.get("session"),
         user_id=options.get("user"),
+        paused_at=None if ended else _time(item, items.PAUSED),
+        next_try_at=None if ended or not_before <= engine.now() else moment(not_before),
         final_state=_value(engine, item, items.FINAL_STATE, history, items.state_sk(item)) if ended else None,
         timeout_at=moment(created + int(limit * 1000)) if limit is not None else None,
     )

@@ -58,8 +58,9 @@ async def create(
 async def list(
     client: Client | None = None, workflow: Workflow[Any, Any] | str | None = None
 ) -> builtins.list[Schedule]:
-    """Every schedule, or those of one workflow."""
+    """Every schedule, or those of one workflow, by workflow and key."""
     wanted = workflow.id if isinstance(workflow, Workflow) else workflow
+    found = await ambient.client(client).list_schedules()
     return [
         Schedule(
             id=schedule_id(one.workflow_id, one.key),
@@ -69,7 +70,7 @@ async def list(
             timezone=one.timezone,
             paused=one.paused,
         )
-        for one in await ambient.client(client).list_schedules()
+        for one in sorted(found, key=lambda one: (one.workflow_id, one.key))
         if wanted in (None, one.workflow_id)
     ]
 

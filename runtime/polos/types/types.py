@@ -109,7 +109,8 @@ class ExecutionSummary(BaseModel):
 class ExecutionDetail(ExecutionSummary):
     """Everything that is known of one execution.
 
-    `invocations` counts the invocations that advanced it, `waiting_for` are the steps that it waits for.
+    `invocations` counts the invocations that advanced it, `waiting_for` are the steps that it waits for. `next_try_at`
+    is when it runs again after a failure of the whole execution, or after its invocations died.
     """
 
     payload: Any = None
@@ -125,4 +126,6 @@ class ExecutionDetail(ExecutionSummary):
     session_id: str | None = None
     user_id: str | None = None
     timeout_at: datetime | None = None
+    paused_at: datetime | None = None
+    next_try_at: datetime | None = None
     final_state: Any = None

@@ -1,0 +1,161 @@
+"""One module as the checker sees it: what names mean where, which functions are workflows, who calls whom."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+_OWN_SCOPE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_WORKFLOW = ("polos.workflow", "polos.workflow.workflow")
+
+
+@dataclass(slots=True)
+class Scope:
+    """The names of a module or a function.
+
+    `imported` maps a name to its full name, `made` to the full name of the only call that it was assigned from.
+    """
+
+    outer: Scope | None = None
+    imported: dict[str, str] = field(default_factory=dict[str, str])
+    functions: dict[str, Function] = field(default_factory=dict[str, Function])
+    made: dict[str, str] = field(default_factory=dict[str, str])
+    bound: set[str] = field(default_factory=set[str])
+
+    def owner(self, name: str) -> Scope | None:
+        """The scope in which a name is found."""
+        scope: Scope | None = self
+        while scope is not None and name not in scope.bound:
+            scope = scope.outer
+        return scope
+
+    def full_name(self, node: ast.expr) -> str | None:
+        """`a.b.c` as imported (`datetime.datetime.now`) or built in (`open`); None where it is anything else."""
+        parts: list[str] = []
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return None
+        scope = self.owner(node.id)
+        built_in = node.id if hasattr(builtins, node.id) else None
+        root = built_in if scope is None else scope.imported.get(node.id)
+        return None if root is None else ".".join([root, *reversed(parts)])
+
+    def function(self, node: ast.expr) -> tuple[Function, Scope] | None:
+        """The function of this module that a name means, with the scope that it was defined in."""
+        scope = self.owner(node.id) if isinstance(node, ast.Name) else None
+        if scope is None or not isinstance(node, ast.Name) or node.id not in scope.functions:
+            return None
+        return scope.functions[node.id], scope
+
+    def maker(self, node: ast.expr) -> str | None:
+        """The full name of the call whose result this is: `Path(x)` itself, or a name assigned from it only once."""
+        if isinstance(node, ast.Call):
+            return self.full_name(node.func)
+        scope = self.owner(node.id) if isinstance(node, ast.Name) else None
+        return scope.made.get(node.id) if scope is not None and isinstance(node, ast.Name) else None
+
+
+def inside(nodes: Sequence[ast.AST]) -> Iterator[ast.AST]:
+    """Everything in these statements but the inside of functions and classes defined there."""
+    todo: list[ast.AST] = list(reversed(nodes))
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, _OWN_SCOPE):
+            todo.extend(reversed(list(ast.iter_child_nodes(node))))
+
+
+def scope_of(body: list[ast.stmt], outer: Scope | None = None, parameters: ast.arguments | None = None) -> Scope:
+    """The scope that these statements make."""
+    scope = Scope(outer)
+    if parameters is not None:
+        scope.bound |= {one.arg for one in ast.walk(parameters) if isinstance(one, ast.arg)}
+    times: dict[str, int] = {}
+    outside: set[str] = set()
+    for node in inside(body):
+        match node:
+            case ast.Import():
+                for one in node.names:
+                    root = one.name.partition(".")[0]
+                    scope.imported[one.asname or root] = one.name if one.asname else root
+            case ast.ImportFrom():
+                source = f"{node.module}." if node.module and not node.level else "?."
+                scope.imported.update({one.asname or one.name: f"{source}{one.name}" for one in node.names})
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                times[node.name] = times.get(node.name, 0) + 1
+                scope.functions[node.name] = node
+            case ast.ClassDef():
+                times[node.name] = times.get(node.name, 0) + 1
+            case ast.Name(ctx=ast.Store() | ast.Del()):
+                times[node.id] = times.get(node.id, 0) + 1
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                times[name] = times.get(name, 0) + 1
+            case ast.Global() | ast.Nonlocal():
+                outside |= set(node.names)
+            case _:
+                pass
+    scope.bound |= set(scope.imported) | set(times)
+    scope.bound -= outside
+    for name, count in times.items():
+        if count > 1 or name in scope.imported:
+            scope.functions.pop(name, None)
+    for name in scope.functions:
+        scope.imported.pop(name, None)
+    once = {name for name, count in times.items() if count == 1}
+    scope.made = {name: made for name, made in _made(body, scope) if name in once}
+    return scope
+
+
+def _made(body: list[ast.stmt], scope: Scope) -> Iterator[tuple[str, str]]:
+    for node in inside(body):
+        pairs: list[tuple[ast.AST | None, ast.expr | None]] = []
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            pairs = [(node.targets[0], node.value)]
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
+            pairs = [(node.target, node.value)]
+        elif isinstance(node, ast.With | ast.AsyncWith):
+            pairs = [(item.optional_vars, item.context_expr) for item in node.items]
+        for target, value in pairs:
+            if isinstance(target, ast.Name) and isinstance(value, ast.Call):
+                name = scope.full_name(value.func)
+                if name is not None:
+                    yield target.id, name
+
+
+def workflows(tree: ast.Module, module: Scope) -> Iterator[tuple[Function, Scope]]:
+    """The functions declared as workflows, nested ones too, with the scopes around them."""
+    yield from _workflows(tree.body, module)
+
+
+def _workflows(body: list[ast.stmt], scope: Scope) -> Iterator[tuple[Function, Scope]]:
+    wrapped = {id(one) for one in _wrapped(body, scope)}
+    for node in inside(body):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if id(node) in wrapped or is_workflow(node, scope):
+                yield node, scope
+            yield from _workflows(node.body, scope_of(node.body, scope, node.args))
+        elif isinstance(node, ast.ClassDef):
+            yield from _workflows(node.body, scope_of(node.body, scope))
+
+
+def is_workflow(node: Function, scope: Scope) -> bool:
+    return any(_declares(one, scope) for one in node.decorator_list)
+
+
+def _declares(node: ast.expr, scope: Scope) -> bool:
+    return scope.full_name(node.func if isinstance(node, ast.Call) else node) in _WORKFLOW
+
+
+def _wrapped(body: list[ast.stmt], scope: Scope) -> Iterator[Function]:
+    """The functions in `workflow(func)` and `workflow(id="x")(func)`."""
+    for node in inside(body):
+        if isinstance(node, ast.Call) and _declares(node.func, scope):
+            for argument in node.args:
+                found = scope.function(argument)
+                if found is not None:
+                    yield found[0]
