@@ -34,7 +34,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from polos.core import codec, items
@@ -43,14 +42,12 @@ from polos.core.identity import batch_id, message_tag
 from polos.core.items import Key
 from polos.engine import commands, delivery
 from polos.engine.commands import Start, Stored, moment
-from polos.engine.engine import Engine
+from polos.engine.engine import EARLY, QUEUE_DELAY, Engine
 from polos.errors import InvalidPayloadError, PayloadTooLargeError, SerializationError
 from polos.ports import ConditionFailed, Event, Message, Outgoing
 from polos.types.types import BatchEventPayload, EventPayload
 from polos.workflow import Workflow
 
-_QUEUE_DELAY = 900.0  # Amazon SQS: a message timer is at most 15 minutes
-_EARLY = timedelta(minutes=2)  # EventBridge Scheduler fires up to a minute late
 _MOST_TEXT = 25_000_000  # characters of data in one batch: the payload, with its envelopes, stays under 50 MB
 _READ_AT_ONCE = 100
 
@@ -136,7 +133,7 @@ class _Collector:
         """Have the collector look at `due`; beyond what a message can be delayed it arms a timer when it comes."""
         delay = (due - self._engine.now()) / 1000
         body = commands.batch(self._workflow.id, due if delay > 0 else None)
-        self._engine.backend.inbox.send([Outgoing(body, min(max(0.0, delay), _QUEUE_DELAY))])
+        self._engine.backend.inbox.send([Outgoing(body, min(max(0.0, delay), QUEUE_DELAY))])
 
     # ---- the collector's side
 
@@ -173,11 +170,11 @@ class _Collector:
     def _is_early(self, message: Message, due: int) -> bool:
         """Back into the queue, or on to a timer: no table access."""
         left = (due - self._engine.now()) / 1000
-        if left <= _QUEUE_DELAY:
+        if left <= QUEUE_DELAY:
             message.extend(left)
             return False
         body = commands.batch(self._workflow.id, due)
-        self._engine.backend.timers.schedule(f"{self._key.pk}#{due}", moment(due) - _EARLY, body)
+        self._engine.backend.timers.schedule(f"{self._key.pk}#{due}", moment(due) - EARLY, body)
         return True
 
     def _next(self, state: Item) -> list[_Held]:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Generator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from polos.core.conditions import Value
 from polos.engine.callables import Callables
@@ -16,8 +16,8 @@ from polos.engine.vault import Vault
 from polos.ports import Backend, Outgoing
 from polos.workflow import Workflow, get_all_workflows
 
-_QUEUE_DELAY = 900.0  # Amazon SQS: a message timer is at most 15 minutes
-_EARLY = timedelta(minutes=2)  # EventBridge Scheduler fires up to a minute late
+QUEUE_DELAY: Final = 900.0  # seconds; Amazon SQS: a message timer is at most 15 minutes
+EARLY: Final = timedelta(minutes=2)  # EventBridge Scheduler fires up to a minute late
 
 
 class Engine:
@@ -60,10 +60,10 @@ class Engine:
         """
         body = wake(execution_id, workflow_id, due=due)
         delay = (due - self.now()) / 1000
-        if delay <= _QUEUE_DELAY:
+        if delay <= QUEUE_DELAY:
             self.backend.inbox.send([Outgoing(body, max(0.0, delay))])
         else:
-            self.backend.timers.schedule(f"{execution_id}#{name}#{due}", moment(due) - _EARLY, body)
+            self.backend.timers.schedule(f"{execution_id}#{name}#{due}", moment(due) - EARLY, body)
 
     def wake(self, execution_id: str, workflow_id: str, *, delay: float = 0.0) -> None:
         """Tell an execution that it may be able to move. 1 request."""

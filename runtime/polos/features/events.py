@@ -58,25 +58,29 @@ async def batch_publish(*args: Any, **options: Any) -> list[int]:
 
 
 def stream_topic(
-    *args: Any, last_sequence_id: int | None = None, last_timestamp: datetime | None = None
+    *args: Any, last_sequence_id: int | None = None, last_timestamp: datetime | None = None, **named: Any
 ) -> AsyncIterator[StreamEvent]:
     """`async for event in stream_topic(client, topic)`: the events of a topic from now on, or after `last_sequence_id`.
 
     It does not end by itself. Following costs 1 query a look, at the reader's expense.
     """
-    client, rest = _client(args)
-    return ambient.client(client).stream_topic(rest[0], last_sequence_id, last_timestamp)
+    client, given = _named("stream_topic", args, named, ("topic",))
+    return ambient.client(client).stream_topic(given["topic"], last_sequence_id, last_timestamp)
 
 
 def stream_workflow(
-    *args: Any, last_sequence_id: int | None = None, last_timestamp: datetime | None = None
+    *args: Any, last_sequence_id: int | None = None, last_timestamp: datetime | None = None, **named: Any
 ) -> AsyncIterator[StreamEvent]:
     """`async for event in stream_workflow(client, workflow_id, execution_id)`: what happens in a run, from its start.
 
     Derived from the records: following it costs the reader, not the run. Ends when the execution has ended.
     """
-    client, rest = _client(args)
-    return ambient.client(client).stream_workflow(rest[0], rest[1], last_sequence_id, last_timestamp)
+    if "workflow_run_id" in named:  # upstream's name
+        named["execution_id"] = named.pop("workflow_run_id")
+    client, given = _named("stream_workflow", args, named, ("workflow_id", "execution_id"))
+    return ambient.client(client).stream_workflow(
+        given["workflow_id"], given["execution_id"], last_sequence_id, last_timestamp
+    )
 
 
 def _client(args: Sequence[Any]) -> tuple[Client | None, list[Any]]:
@@ -87,9 +91,16 @@ def _client(args: Sequence[Any]) -> tuple[Client | None, list[Any]]:
 
 
 def _arguments(call: str, args: Sequence[Any], options: dict[str, Any], last: str) -> tuple[Client | None, str, Any]:
-    client, rest = _client(args)
-    given = dict(zip(("topic", last), rest, strict=False)) | options
-    client = given.pop("client", client)
-    if set(given) != {"topic", last}:
-        raise TypeError(f"{call} takes an optional client, a topic and {last}.")
+    client, given = _named(call, args, options, ("topic", last))
     return client, given["topic"], given[last]
+
+
+def _named(
+    call: str, args: Sequence[Any], options: dict[str, Any], names: tuple[str, ...]
+) -> tuple[Client | None, dict[str, Any]]:
+    client, rest = _client(args)
+    given = dict(zip(names, rest, strict=False)) | options
+    client = given.pop("client", client)
+    if len(rest) > len(names) or set(given) != set(names):
+        raise TypeError(f"{call} takes an optional client, and {' and '.join(names)}.")
+    return client, given
