@@ -34,6 +34,20 @@ def queue(name: str, concurrency_limit: int | None = None) -> Queue:
     return Queue(name, concurrency_limit)
 
 
+def chosen_queue(value: object, concurrency_limit: int | None = None) -> Queue | None:
+    """The queue that a start asks for: a name, a `Queue`, or None. Raises `InvalidPayloadError`."""
+    match value:
+        case None | Queue():
+            return value
+        case str():
+            try:
+                return Queue(value, concurrency_limit)
+            except WorkflowDefinitionError as error:
+                raise InvalidPayloadError(str(error)) from None
+        case _:
+            raise InvalidPayloadError(f"queue must be a name or a Queue, not {type(value).__name__}.")
+
+
 def as_queue(value: str | Queue | Mapping[str, Any] | None, workflow_id: str) -> Queue | None:
     """The queue that a declaration means. Raises `WorkflowDefinitionError`."""
     match value:

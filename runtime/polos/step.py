@@ -23,7 +23,7 @@ from polos.core.retry import RetryOn, RetryPolicy
 from polos.errors import InvalidPayloadError
 from polos.handle import ExecutionHandle
 from polos.hooks import HookResult
-from polos.queues import Queue
+from polos.queues import Queue, chosen_queue
 from polos.types.types import BatchStepResult, BatchWorkflowInput, EventPayload
 from polos.workflow import Workflow, find_workflow
 
@@ -279,7 +279,7 @@ def start_options(
     initial_state: Any,
 ) -> dict[str, Any]:
     """The parts of a start that a caller may choose, as they are stored. Raises `InvalidPayloadError`."""
-    chosen = Queue(queue) if isinstance(queue, str) else queue
+    chosen = chosen_queue(queue)
     declared = workflow.queue
     options: dict[str, Any] = {}
     limit = declared.concurrency_limit if declared is not None and chosen is None else None

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from polos import BatchStepResult, BatchWorkflowInput, WorkflowContext, WorkflowState, workflow
+from polos import (
+    BatchStepResult,
+    BatchWorkflowInput,
+    InvalidPayloadError,
+    WorkflowContext,
+    WorkflowNotFoundError,
+    WorkflowState,
+    workflow,
+)
 from polos.handle import ExecutionHandle
-from polos.workflow import Workflow
-from tests.laws.worlds import World, law
+from tests.laws.worlds import World, law, worlds
 
 
 class Doubled(BaseModel):
@@ -27,7 +35,9 @@ async def double(ctx: WorkflowContext, n: int) -> Doubled:
 
 @workflow(id="batch-parent")
 async def parent(ctx: WorkflowContext, numbers: list[int]) -> list[BatchStepResult]:
-    return await ctx.step.batch_invoke_and_wait("all", [BatchWorkflowInput(id="batch-double", payload=n) for n in numbers])
+    return await ctx.step.batch_invoke_and_wait(
+        "all", [BatchWorkflowInput(id="batch-double", payload=n) for n in numbers]
+    )
 
 
 @workflow(id="batch-launcher")
@@ -44,28 +54,24 @@ async def _run(world: World, numbers: list[int]) -> tuple[list[BatchStepResult],
         return results, (await env.describe(handle)).invocations, sum(env.requests.values())
 
 
-@pytest.mark.parametrize("size", [0, 1, 10])
 @law
-async def test_batch_results_come_in_order_and_typed(world: World, size: int) -> None:
-    results, invocations, _ = await _run(world, list(range(size)))
-    assert [one.result for one in results] == [Doubled(of=n, value=2 * n) for n in range(size)]
-    assert all(one.success and one.error is None and one.workflow_id == "batch-double" for one in results)
-    assert invocations <= 3
+async def test_batch_of_any_size_comes_in_order_typed_and_with_one_wake(world: World) -> None:
+    """0, 1, 10 and 100 children; the requests grow linearly, the parent is invoked at most three times."""
+    used: dict[int, int] = {}
+    async with world.deploy(parent, double) as env:
+        for size in (0, 1, 10, 100):
+            before = sum(env.requests.values())
+            handle = await env.start(parent, list(range(size)))
+            results = await env.finish(handle)
+            await env.settle()
+            used[size] = sum(env.requests.values()) - before
+            assert [one.result for one in results] == [Doubled(of=n, value=2 * n) for n in range(size)]
+            assert all(one.success and one.error is None and one.workflow_id == "batch-double" for one in results)
+            assert (await env.describe(handle)).invocations <= 3
+    assert (used[100] - used[10]) / 90 <= 1.1 * (used[10] - used[0]) / 10
 
 
-@law
-async def test_batch_of_a_hundred_wakes_its_parent_at_most_three_times(world: World) -> None:
-    results, invocations, _ = await _run(world, list(range(100)))
-    assert [one.result.of for one in results] == list(range(100))
-    assert invocations <= 3
-
-
-@pytest.mark.parametrize("sizes", [(10, 100, 1000)])
-def test_batch_requests_grow_linearly_up_to_a_thousand(sizes: tuple[int, ...]) -> None:
-    import asyncio
-
-    from tests.laws.worlds import worlds
-
+def test_batch_requests_grow_linearly_up_to_a_thousand() -> None:
     async def measure(size: int) -> int:
         with worlds("memory") as world:
             results, invocations, requests = await _run(world, list(range(size)))
@@ -73,21 +79,9 @@ def test_batch_requests_grow_linearly_up_to_a_thousand(sizes: tuple[int, ...]) -
         assert invocations <= 3
         return requests
 
-    ten, hundred, thousand = (asyncio.run(measure(size)) for size in sizes)
+    ten, hundred, thousand = (asyncio.run(measure(size)) for size in (10, 100, 1000))
     assert (hundred - ten) / 90 <= ten / 10
     assert (thousand - hundred) / 900 <= 1.1 * (hundred - ten) / 90
-
-
-@law
-async def test_batch_requests_grow_linearly_on_each_backend(world: World) -> None:
-    async with world.deploy(parent, double) as env:
-        used = []
-        for size in (1, 11, 31):
-            before = sum(env.requests.values())
-            await env.finish(await env.start(parent, list(range(size))))
-            await env.settle()
-            used.append(sum(env.requests.values()) - before)
-    assert (used[2] - used[1]) / 20 <= 1.1 * (used[1] - used[0]) / 10
 
 
 @law
@@ -145,13 +139,14 @@ async def test_batch_items_have_a_state_and_a_time_limit_of_their_own(world: Wor
 
 @law
 async def test_batch_refuses_an_unknown_workflow_or_a_bad_payload_before_any_child_starts(world: World) -> None:
-    from polos import InvalidPayloadError, WorkflowNotFoundError
-
     @workflow(id="batch-refusing")
     async def refusing(ctx: WorkflowContext) -> list[str]:
         said = []
         good = BatchWorkflowInput(id="batch-double", payload=1)
-        for key, bad in (("a", BatchWorkflowInput(id="nowhere")), ("b", BatchWorkflowInput(id="batch-double", payload="x"))):
+        for key, bad in (
+            ("a", BatchWorkflowInput(id="nowhere")),
+            ("b", BatchWorkflowInput(id="batch-double", payload="x")),
+        ):
             try:
                 await ctx.step.batch_invoke_and_wait(key, [good, bad])
             except (WorkflowNotFoundError, InvalidPayloadError) as error:
@@ -174,11 +169,14 @@ CRASHES = {
     "before the parent is woken": (r"^send wake", False),
     "before the parent finishes": (r"^finish crash$", False),
 }
+SLOW_CRASHES = ("after the starts were sent", "before the parent is woken")
 
 
 @pytest.mark.parametrize("where", [*CRASHES])
 @law
 async def test_batch_a_crash_on_the_way_starts_no_child_twice(world: World, where: str) -> None:
+    if world.backend == "moto" and where not in SLOW_CRASHES:
+        pytest.skip("the memory backend covers it; a moto run takes a second")
     pattern, after = CRASHES[where]
 
     @workflow(id="batch-crash-child")
@@ -229,8 +227,3 @@ async def test_batch_is_recorded_whole_so_that_no_replay_sees_part_of_it(world: 
         assert seen == []
         assert await env.finish(handle) == 6
     assert set(seen) == {3}
-
-
-def test_batch_needs_workflows_only_in_its_inputs() -> None:
-    assert isinstance(double, Workflow)
-    assert BatchWorkflowInput(id="batch-double").payload is None

@@ -12,7 +12,7 @@ from polos.testing import Environment
 def test_a_dict_gets_the_envelope_with_any_data() -> None:
     got: list[dict[str, Any]] = []
 
-    @workflow(id="trigger-dict", trigger_on_event="trigger/dict")
+    @workflow(id="trigger-envelope", trigger_on_event="trigger/dict")
     async def body(ctx: WorkflowContext, event: dict[str, Any]) -> None:
         got.append(event)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from polos.core import codec, items
@@ -17,6 +17,7 @@ from polos.engine.engine import Engine
 from polos.engine.starting import find
 from polos.errors import (
     ExecutionNotFoundError,
+    InvalidPayloadError,
     SerializationError,
     WorkflowCancelledError,
     WorkflowFailedError,
@@ -24,6 +25,7 @@ from polos.errors import (
 )
 from polos.types.types import ErrorDetail, ExecutionDetail, ExecutionSummary, StepDetail
 
+STATUSES = ("queued", "running", "waiting", "completed", "failed", "cancelled", "timed_out")
 _LOOK_BACK_DAYS = 400
 _CANCELLED_BY = {"cancelled": "manual", "timed_out": "timeout"}
 
@@ -167,10 +169,17 @@ def listing(
 ) -> tuple[list[ExecutionSummary], str | None]:
     """Executions, newest first, and a cursor for more (None: there is no more).
 
-    8 index queries a month looked at, and 1 read per 100 executions. The index is eventually consistent.
+    8 index queries a month looked at, and 1 read per 100 executions. The index is eventually consistent. A naive time
+    is UTC. Raises `InvalidPayloadError`.
     """
-    newest = until or engine.clock.now() + timedelta(days=1)
-    oldest = since or newest - timedelta(days=_LOOK_BACK_DAYS)
+    if status is not None and status not in STATUSES:
+        raise InvalidPayloadError(f"There is no status {status!r}; use one of {', '.join(STATUSES)}.")
+    if isinstance(limit, bool) or limit < 1:
+        raise InvalidPayloadError(f"limit must be a whole number from 1, not {limit!r}.")
+    if cursor is not None and not (cursor[:15].isdecimal() and cursor[15:16] == "#"):
+        raise InvalidPayloadError(f"The cursor {cursor[:60]!r} is none that a listing gave.")
+    newest = _aware(until) if until is not None else engine.clock.now() + timedelta(days=1)
+    oldest = _aware(since) if since is not None else newest - timedelta(days=_LOOK_BACK_DAYS)
     stop = cursor if cursor is not None else f"{commands.millis(newest):015d}~"
     start = f"{commands.millis(oldest):015d}"
     found: list[ExecutionSummary] = []
@@ -198,6 +207,10 @@ def listing(
             stop = items.text(page[-1], items.BUCKET_SORT)
         month = (month - timedelta(days=1)).replace(day=1)
     return found, None
+
+
+def _aware(when: datetime) -> datetime:
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
 def _summaries(engine: Engine, entries: list[Item], workflow_id: str | None) -> Iterator[tuple[ExecutionSummary, str]]:

@@ -19,7 +19,7 @@ from polos.engine.commands import Start
 from polos.engine.engine import Engine
 from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
 from polos.ports import Event, Outgoing
-from polos.queues import Queue
+from polos.queues import chosen_queue
 from polos.step import start_options
 from polos.workflow import Workflow
 
@@ -78,11 +78,9 @@ def _options(workflow: Workflow[Any, Any], options: Mapping[str, Any]) -> dict[s
     limit = options.get("queue_concurrency_limit")
     if queue is None and limit is not None:
         queue = workflow.queue.name if workflow.queue is not None else workflow.id
-    if isinstance(queue, str):
-        queue = Queue(queue, limit)
     chosen = start_options(
         workflow,
-        queue,
+        chosen_queue(queue, limit),
         options.get("concurrency_key"),
         options.get("run_timeout_seconds"),
         options.get("initial_state"),

@@ -54,19 +54,22 @@ class Database:
                 isolation_level=None,
                 check_same_thread=False,
             )
+            if self._version() > _SCHEMA_VERSION:
+                self._connection.close()
+                raise BackendError(f"The database {self.path} was written by a newer version of polos.")
             if not self.in_memory:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
             with self.transaction() as cursor:
-                version = cursor.execute("PRAGMA user_version").fetchone()[0]
-                if version > _SCHEMA_VERSION:
-                    raise BackendError(f"The database {self.path} was written by a newer version of polos.")
-                if version == 0:
+                if self._version() == 0:
                     for statement in _SCHEMA.split(";"):
                         cursor.execute(statement)
                     cursor.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         except (sqlite3.DatabaseError, OSError) as error:
             raise BackendError(f"The database {self.path} cannot be opened: {error}.") from error
+
+    def _version(self) -> int:
+        return self._connection.execute("PRAGMA user_version").fetchone()[0]
 
     @property
     def in_memory(self) -> bool:

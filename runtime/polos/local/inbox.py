@@ -47,7 +47,8 @@ class LocalInbox:
 
     def send(self, messages: Sequence[Outgoing]) -> None:
         now = millis(self._clock.now())
-        self._move_in([str(m.body["x"]) for m in messages if m.body.get("t") == "start" and "/" not in m.body["x"]])
+        started = [str(m.body.get("x", "")) for m in messages if m.body.get("t") == "start"]
+        self._move_in([execution_id for execution_id in started if "/" not in execution_id])
         rows = [self._row(m.body, _LANES[m.lane], now + int(m.delay * 1000), None) for m in messages]
         with self._database.transaction() as cursor:
             cursor.executemany(_INSERT, rows)

@@ -1,0 +1,173 @@
+"""Places in line and slots against deaths, ends and cancels. SPEC 7."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from polos import WorkflowCancelledError, WorkflowContext, workflow
+from polos.core import items
+from polos.handle import ExecutionHandle
+from polos.testing import Environment
+from tests.laws.worlds import Gate, Invocation, World, law
+
+QUEUE = items.queue("qs", "")
+
+
+def limited(world: World) -> Any:
+    @workflow(id="qs-limited", queue={"name": "qs", "concurrency_limit": 1})
+    async def body(ctx: WorkflowContext, name: str) -> str:
+        try:
+            await ctx.step.run(f"a {name}", world.effect)
+            await ctx.step.run(f"b {name}", world.effect)
+        finally:
+            await ctx.step.run(f"cleanup {name}", world.effect)
+        return name
+
+    return body
+
+
+async def hold(world: World, body: Any) -> tuple[ExecutionHandle, Gate, Invocation]:
+    """An execution X that stands in a step, in the one slot."""
+    handle = await world.env.start(body, "X")
+    gate = world.wire.block("put r#a X")
+    owner = world.begin()
+    await gate.reach()
+    return handle, gate, owner
+
+
+def places(world: World) -> list[str]:
+    return [str(one[items.EXECUTION_ID]) for one in world.table.query(QUEUE, prefix="w#")]
+
+
+async def ends(env: Environment, *handles: ExecutionHandle) -> list[str]:
+    return [(await env.describe(handle)).status for handle in handles]
+
+
+@pytest.mark.parametrize("nth", [1, 2], ids=["put", "second try"])
+@law
+async def test_a_place_whose_owner_died_blocks_nobody(world: World, nth: int) -> None:
+    """E dies when its place in line is written, before it says so on its own item; X ends; E runs from another
+    message. Its place must go with it, or the queue would wake an ended execution for ever, and F never."""
+    body = limited(world)
+    async with world.deploy(body) as env:
+        first, gate, owner = await hold(world, body)
+        second = await env.start(body, "E")
+        fault = world.wire.crash("put w#" if nth == 1 else "update slots", nth=nth, after=True)
+        assert (await world.begin().end()).died
+        assert fault.reached
+        third = await env.start(body, "F")
+        await env.settle()
+        gate.release()
+        await owner.end()
+        await env.advance(minutes=2)
+        assert await ends(env, first, second, third) == ["completed"] * 3
+        assert places(world) == []
+        assert env.harness.next_due() is None, "a message still goes round"
+
+
+@pytest.mark.parametrize("act", ["cancel", "terminate"])
+@law
+async def test_an_execution_that_ends_in_line_passes_its_wake_on(world: World, act: str) -> None:
+    """X holds the slot, E and F stand in line; E ends there; the slot's wake must come to F."""
+    body = limited(world)
+    async with world.deploy(body) as env:
+        first, gate, owner = await hold(world, body)
+        second = await env.start(body, "E")
+        await env.settle()
+        await env.advance(seconds=1)
+        third = await env.start(body, "F")
+        await env.settle()
+        assert places(world) == [second.id, third.id]
+        await (env.cancel(second) if act == "cancel" else env.client.terminate(second.id))
+        await env.settle()
+        gate.release()
+        await owner.end()
+        await env.settle()
+        assert await ends(env, first, second, third) == ["completed", "cancelled", "completed"]
+        assert places(world) == []
+    assert world.ran("cleanup E") == 0, "it never began, so there is nothing to clean up"
+
+
+@law
+async def test_a_cancel_in_line_runs_the_cleanup_of_what_began_before(world: World) -> None:
+    """E began in a slot, died, came back, and lost its slot in the moment between its claim and its slot; it waits
+    in line when it is cancelled. It has never suspended before, but its body has run."""
+    body = limited(world)
+    async with world.deploy(body) as env:
+        second = await env.start(body, "E")
+        fault = world.wire.crash("put r#b E")
+        assert (await world.begin().end()).died
+        assert fault.reached
+        await env.advance(seconds=29)
+        gate = world.wire.block("update slots", nth=1)
+        env.harness.clock.advance(2)
+        again = world.begin()
+        await gate.reach()
+        first, held, owner = await hold(world, body)  # takes the slot of an epoch that has passed
+        gate.release()
+        await again.end()
+        assert places(world) == [second.id]
+        await env.cancel(second)
+        await env.settle()
+        assert (await env.describe(second)).status == "queued"
+        held.release()
+        await owner.end()
+        with pytest.raises(WorkflowCancelledError):
+            await env.finish(second)
+        assert (await env.describe(first)).status == "completed"
+    assert world.ran("cleanup E") == 1
+
+
+@law
+async def test_what_is_resumed_stands_before_what_starts(world: World) -> None:
+    """Both wait for the slot; the one that has run before goes first, although it came later."""
+
+    @workflow(id="qs-resumed", queue={"name": "qs", "concurrency_limit": 1})
+    async def body(ctx: WorkflowContext, name: str) -> None:
+        if name == "R":
+            await ctx.step.suspend("ask")
+        await ctx.step.run(f"a {name}", world.effect)
+
+    async with world.deploy(body) as env:
+        resumed = await env.start(body, "R")
+        await env.settle()
+        _, gate, owner = await hold(world, body)
+        await env.start(body, "E")
+        await env.settle()
+        await env.resume(resumed, "ask")
+        await env.settle()
+        assert places(world)[0] == resumed.id
+        gate.release()
+        await owner.end()
+        await env.settle()
+    assert [key for key, _ in world.effects] == ["a X", "a R", "a E"]
+
+
+@law
+async def test_one_slot_is_never_held_twice_whatever_dies(world: World) -> None:
+    """Owners die at each of the first requests of a run, while others wait; two never work at a time."""
+    working: list[str] = []
+    most: list[int] = []
+
+    async def work(name: str) -> None:
+        working.append(name)
+        most.append(len(working))
+        await asyncio.sleep(0)
+        working.remove(name)
+
+    @workflow(id="qs-never", queue={"name": "qs", "concurrency_limit": 1})
+    async def body(ctx: WorkflowContext, name: str) -> None:
+        await ctx.step.run("work", work, name)
+
+    async with world.deploy(body) as env:
+        for nth in range(1, 9, world.stride):
+            handles = [await env.start(body, f"{nth}/{n}") for n in range(3)]
+            fault = world.wire.crash("", nth=nth)
+            await env.advance(minutes=16)  # on AWS a message of which no lease came is away for the time of a function
+            assert fault.reached
+            assert await ends(env, *handles) == ["completed"] * 3, fault.hit
+            assert places(world) == []
+    assert max(most) == 1

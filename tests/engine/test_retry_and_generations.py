@@ -1,0 +1,220 @@
+"""`retry` against late messages, late cancels, time limits and stalled clients. L12, L10."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from polos import BatchWorkflowInput, WorkflowContext, WorkflowTimeoutError, workflow
+from polos.core import items
+from polos.ports import Outgoing
+from tests.laws.worlds import World, law
+
+
+class Once:
+    """Fails the first time it is asked."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def __call__(self) -> str:
+        self.tries += 1
+        if self.tries == 1:
+            raise ValueError("the first time")
+        return "good"
+
+
+@law
+async def test_a_child_of_an_older_generation_tells_its_parent_nothing_new(world: World) -> None:
+    """The child failed and its parent with it; the parent is retried; then a late message meets the old child, which
+    repeats its duties: before the new child is started, and while it runs."""
+    flaky = Once()
+
+    @workflow(id="rg-child", max_retries=0)
+    async def child(ctx: WorkflowContext) -> str:
+        got = await ctx.step.run("flaky", flaky, max_retries=0)
+        await ctx.step.wait_for("pause", hours=1)
+        return got
+
+    @workflow(id="rg-parent", max_retries=0)
+    async def body(ctx: WorkflowContext) -> Any:
+        return await ctx.step.invoke_and_wait("child", child)
+
+    async with world.deploy(body, child) as env:
+        handle = await env.start(body)
+        await env.settle()
+        assert (await env.describe(handle)).status == "failed"
+        (late,) = [one for one in world.messages if one.body.get("wf") == "rg-child"]
+        await env.client.retry(handle.id)
+        await world.again(late, new_id=True).end()
+        await env.settle()
+        await world.again(late, new_id=True).end()
+        await env.settle()
+        assert (await env.describe(handle)).status == "waiting"
+        assert await env.finish(handle) == "good"
+
+
+@law
+async def test_a_batch_of_an_older_generation_tells_its_parent_nothing_new(world: World) -> None:
+    """As above, of a batch that ended after the failure which the retry drops: its old children's outcomes must not
+    be those of the new ones."""
+    flaky = Once()
+    results = iter(["old", "new"])
+
+    @workflow(id="rg-old-member")
+    async def child(ctx: WorkflowContext) -> str:
+        got = await ctx.step.run("which", lambda: next(results))
+        if got == "new":
+            await ctx.step.wait_for("pause", hours=1)
+        return got
+
+    @workflow(id="rg-old-fan", max_retries=0)
+    async def body(ctx: WorkflowContext) -> Any:
+        one = [BatchWorkflowInput(id="rg-old-member", payload=None)]
+        bad, batch = await asyncio.gather(
+            ctx.step.run("flaky", flaky, max_retries=0),
+            ctx.step.batch_invoke_and_wait("fan", one),
+            return_exceptions=True,
+        )
+        if isinstance(bad, BaseException):
+            raise bad
+        assert not isinstance(batch, BaseException)
+        return batch[0].result
+
+    async with world.deploy(body, child) as env:
+        handle = await env.start(body)
+        await env.settle()
+        assert (await env.describe(handle)).status == "failed"
+        late = next(one for one in world.messages if one.body.get("wf") == "rg-old-member")
+        await env.client.retry(handle.id)
+        await world.again(late, new_id=True).end()
+        await env.settle()
+        await world.again(late, new_id=True).end()
+        await env.settle()
+        assert (await env.describe(handle)).status == "waiting"
+        assert await env.finish(handle) == "new"
+
+
+@law
+async def test_a_batch_that_is_begun_again_wakes_its_parent_once(world: World) -> None:
+    """The batch ended after the failure that a retry drops: its children run again, and are counted anew."""
+    flaky = Once()
+
+    @workflow(id="rg-member")
+    async def child(ctx: WorkflowContext, n: int) -> int:
+        await ctx.step.wait_for("pause", minutes=1 + n)
+        return n
+
+    @workflow(id="rg-fan", max_retries=0)
+    async def body(ctx: WorkflowContext) -> Any:
+        inputs = [BatchWorkflowInput(id="rg-member", payload=n) for n in range(3)]
+        flakes, results = await asyncio.gather(
+            ctx.step.run("flaky", flaky, max_retries=0),
+            ctx.step.batch_invoke_and_wait("fan", inputs),
+            return_exceptions=True,
+        )
+        if isinstance(flakes, BaseException):
+            raise flakes
+        assert not isinstance(results, BaseException)
+        return [one.result for one in results]
+
+    async with world.deploy(body, child) as env:
+        handle = await env.start(body)
+        await env.advance(minutes=10)
+        before = (await env.describe(handle)).invocations
+        assert (await env.describe(handle)).status == "failed"
+        await env.client.retry(handle.id)
+        assert await env.finish(handle) == [0, 1, 2]
+        detail = await env.describe(handle)
+        assert detail.invocations - before == 2, "one to begin the batch, one for its end"
+        assert len(detail.children) == 3
+
+
+@law
+async def test_a_retry_begins_the_time_limit_anew(world: World) -> None:
+    flaky = Once()
+
+    @workflow(id="rg-limit", max_retries=0)
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("flaky", flaky, max_retries=0)
+        await ctx.step.wait_for("short", minutes=9)
+        await ctx.step.wait_for_event("never", "rg/never")
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body, run_timeout_seconds=600)
+        await env.advance(hours=1)
+        await env.client.retry(handle.id)
+        await env.advance(minutes=9, seconds=59)
+        assert (await env.describe(handle)).status == "waiting"
+        await env.advance(seconds=2)
+        assert (await env.describe(handle)).status == "timed_out"
+        with pytest.raises(WorkflowTimeoutError):
+            await env.finish(handle)
+
+
+@law
+async def test_a_retry_forgets_a_cancel_that_came_too_late(world: World) -> None:
+    """The owner stands at the write that ends the execution as failed when the cancel is noted."""
+    flaky = Once()
+
+    @workflow(id="rg-late-cancel", max_retries=0)
+    async def body(ctx: WorkflowContext) -> str:
+        got = await ctx.step.run("flaky", flaky, max_retries=0)
+        await ctx.step.wait_for("pause", hours=1)
+        return got
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        gate = world.wire.block("finish")
+        owner = world.begin()
+        await gate.reach()
+        await env.cancel(handle)
+        await env.settle()
+        gate.release()
+        await owner.end()
+        assert (await env.describe(handle)).status == "failed"
+        await env.client.retry(handle.id)
+        assert await env.finish(handle) == "good"
+
+
+@law
+async def test_a_stalled_retry_deletes_no_resume_that_came_since(world: World) -> None:
+    """Two copies of a retry: one stands before it drops the old resume, the other opens the execution again, which
+    asks anew and is answered; then the first goes on."""
+    flaky = Once()
+
+    @workflow(id="rg-stalled", max_retries=0)
+    async def body(ctx: WorkflowContext) -> Any:
+        flakes, answer = await asyncio.gather(
+            ctx.step.run("flaky", flaky, max_retries=0), ctx.step.suspend("ask"), return_exceptions=True
+        )
+        if isinstance(flakes, BaseException):
+            raise flakes
+        assert not isinstance(answer, BaseException)
+        return answer["data"]
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.settle()
+        await env.resume(handle, "ask", "old")
+        await env.settle()
+        assert (await env.describe(handle)).status == "failed"
+        retry = Outgoing({"t": "retry", "x": handle.id, "wf": "rg-stalled", "n": 0})
+        env.harness.engine.backend.inbox.send([retry, retry])
+        gate = world.wire.block("delete r#ask")
+        stalled = world.begin()
+        await gate.reach()
+        await env.advance(seconds=1)
+        assert (await env.describe(handle)).status == "waiting"
+        await env.resume(handle, "ask", "new")
+        answer = world.take()
+        fault = world.wire.crash(f"claim {handle.id}$")
+        assert (await world.begin(answer).end()).died, "the answer is on record, and nobody has observed it yet"
+        assert fault.reached
+        gate.release()
+        await stalled.end()
+        assert world.is_recorded(handle.id, "ask")
+        assert await env.finish(handle) == "new"
+        assert world.execution(handle)[items.GENERATION] == 1

@@ -1,0 +1,272 @@
+"""Time limits, pauses, deaths and hand-overs, where a wake or a death may be counted wrongly. L14, L15, SPEC 4."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from polos import WorkflowContext, WorkflowFailedError, WorkflowTimeoutError, workflow
+from polos.errors import BackendError
+from tests.laws.worlds import World, law
+
+
+def raises(error: Exception) -> Any:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+async def deliver_and_let_fail(world: World) -> None:
+    """One delivery that may raise, as an invocation that ends with an error; its message comes again."""
+    delivery = world.env.harness.take_due()
+    while delivery is None:
+        due = world.env.harness.next_due()
+        assert due is not None, "no message is left"
+        world.env.harness.clock.jump(due)
+        delivery = world.env.harness.take_due()
+    with contextlib.suppress(TypeError, BackendError):
+        await world.begin(delivery).end()
+
+
+@contextlib.contextmanager
+def other_clock(world: World, seconds: float) -> Iterator[None]:
+    """What happens inside happens on a host whose clock differs."""
+    clock: Any = world.env.harness.clock
+    clock._now += timedelta(seconds=seconds)
+    try:
+        yield
+    finally:
+        clock._now -= timedelta(seconds=seconds)
+
+
+# ---- the time limit
+
+
+@pytest.mark.parametrize("rest", ["paused", "deaths"])
+@law
+async def test_a_time_limit_holds_whatever_the_first_suspension_was_for(world: World, rest: str) -> None:
+    """Its first suspension is no wait of the body but a pause, or the delay after two deaths."""
+
+    @workflow(id="td-limit", timeout=600)
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("a", world.effect)
+        await ctx.step.wait_for_event("never", "td/never")
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        if rest == "paused":
+            await env.client.pause(handle.id)
+            await env.settle()
+            await env.advance(seconds=30)
+            await env.client.unpause(handle.id)
+        else:
+            faults = [world.wire.crash("put r#a", nth=nth) for nth in (1, 2)]
+            await env.advance(minutes=3)
+            assert all(fault.reached for fault in faults)
+        await env.advance(minutes=5)
+        assert (await env.describe(handle)).status == "waiting"
+        await env.advance(minutes=6)
+        assert (await env.describe(handle)).status == "timed_out"
+        with pytest.raises(WorkflowTimeoutError):
+            await env.finish(handle)
+
+
+# ---- pauses
+
+
+@law
+async def test_an_old_unpause_does_not_lift_a_later_pause(world: World) -> None:
+    @workflow(id="td-pause")
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.wait_for("nap", minutes=1)
+        return await ctx.step.run("a", world.effect)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.settle()
+        await env.client.pause(handle.id)
+        await env.settle()
+        await env.client.unpause(handle.id)
+        await env.settle()
+        (old,) = [one for one in world.messages if one.body["t"] == "unpause"]
+        await env.advance(seconds=5)
+        await env.client.pause(handle.id)
+        await world.again(old, new_id=True).end()
+        await env.advance(minutes=5)
+        assert world.ran("a") == 0
+        await env.client.unpause(handle.id)
+        assert await env.finish(handle) == "a"
+
+
+# ---- deaths
+
+
+@law
+async def test_a_step_that_never_fits_into_an_invocation_fails_in_the_end(world: World) -> None:
+    """It is cut off before the time limit, again and again: that is a death each time, and not a planned hand-over."""
+    cut: list[float] = []
+
+    async def endless() -> None:
+        cut.append(world.env.now.timestamp())
+        world.pass_time(18.5)
+        await asyncio.sleep(30)
+
+    @workflow(id="td-endless")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("endless", endless)
+
+    async with world.deploy(body, invocation_seconds=20) as env:
+        handle = await env.start(body)
+        with pytest.raises(WorkflowFailedError, match="CrashLoopError"):
+            await env.finish(handle)
+    assert len(cut) == 5
+
+
+@law
+async def test_an_outage_of_the_backend_is_no_death(world: World) -> None:
+    """The table answers no query for eight invocations; each of them gives its lease back."""
+
+    @workflow(id="td-outage")
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.wait_for("nap", minutes=1)
+        return await ctx.step.run("a", world.effect)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.settle()
+        faults = [
+            world.wire.meanwhile(f"query  of {handle.id}", raises(BackendError("down")), nth=nth) for nth in range(1, 9)
+        ]
+        for _ in faults:
+            await deliver_and_let_fail(world)
+        assert all(fault.reached for fault in faults)
+        assert await env.finish(handle) == "a"
+
+
+@law
+async def test_an_error_of_the_runtime_itself_counts_as_a_death(world: World) -> None:
+    """Anything but an outage: it would come again for ever."""
+
+    @workflow(id="td-bug")
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.wait_for("nap", minutes=1)
+        return await ctx.step.run("a", world.effect)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.settle()
+        faults = [world.wire.meanwhile("put r#a", raises(TypeError("a bug")), nth=nth) for nth in range(1, 30)]
+        for _ in range(30):
+            await deliver_and_let_fail(world)
+            detail = await env.describe(handle)
+            if detail.completed_at is not None:
+                break
+        assert detail.error is not None
+        assert (detail.status, detail.error.type) == ("failed", "CrashLoopError")
+        assert sum(fault.reached for fault in faults) == 5
+
+
+# ---- wakes
+
+
+@law
+async def test_the_wake_of_a_hand_over_comes_after_its_suspension(world: World) -> None:
+    """The owner stands at its last write, its wake is sent: delivered now it would only leave a mark, and the owner
+    would replay and send the next."""
+
+    @workflow(id="td-hand-over")
+    async def body(ctx: WorkflowContext) -> list[str]:
+        await ctx.step.run("long", lambda: env.harness.clock.advance(12))
+        return [await ctx.step.run("next", world.effect)]
+
+    async with world.deploy(body, invocation_seconds=20) as env:
+        handle = await env.start(body)
+        gate = world.wire.block("suspend")
+        owner = world.begin()
+        await gate.reach()
+        assert any(line.startswith("send wake") for line in world.wire.lines)
+        assert env.harness.take_due() is None
+        gate.release()
+        await owner.end()
+        assert await env.finish(handle) == ["next"]
+        assert (await env.describe(handle)).invocations == 2
+        assert len([line for line in world.wire.lines if line.startswith("send wake")]) == 1
+
+
+@law
+async def test_a_rest_whose_wake_was_used_up_arms_another(world: World) -> None:
+    """A whole-execution retry sleeps until T. A resume wakes it at T-0.2 by this host's clock and it is about to rest
+    again, when the wake for T, delivered by a host whose clock is ahead, meets its lease and is gone."""
+    tries: list[int] = []
+
+    @workflow(id="td-rest")
+    async def body(ctx: WorkflowContext) -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ConnectionError(str(len(tries)))
+        return (await ctx.step.suspend("ask"))["data"]
+
+    async with world.deploy(body) as env:
+        world.limits(near=5.0)
+        handle = await env.start(body)
+        await world.begin().end()  # fails: sleeps for a second
+        await world.begin(await next_delivery(world)).end()  # fails again: sleeps for two
+        due = env.harness.next_due()
+        assert due is not None
+        assert len(tries) == 2
+        env.harness.clock.jump(due - timedelta(seconds=0.2))
+        await env.resume(handle, "ask", "answer")
+        gate = world.wire.block("suspend")
+        resting = world.begin()
+        await gate.reach()
+        with other_clock(world, 1.5):
+            await world.settle_in(lambda wakes: wakes)
+        gate.release()
+        await resting.end()
+        assert (await env.describe(handle)).status == "waiting"
+        assert await env.finish(handle) == "answer"
+    assert len(tries) == 3
+
+
+async def next_delivery(world: World) -> Any:
+    due = world.env.harness.next_due()
+    assert due is not None
+    world.env.harness.clock.jump(due)
+    return world.take()
+
+
+@law
+async def test_a_body_whose_raw_wait_never_fits_into_an_invocation_fails_in_the_end(world: World) -> None:
+    """Nothing is recorded of a raw sleep: it begins anew in each invocation, is never done, and must not go on so."""
+    entered: list[int] = []
+
+    @workflow(id="td-raw")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("a", world.effect)
+        entered.append(1)
+        await asyncio.sleep(30)
+
+    async with world.deploy(body, invocation_seconds=20) as env:
+        handle = await env.start(body)
+        delivery = world.take()
+        for _ in range(12):
+            before = len(entered)
+            owner = world.begin(delivery)
+            await world.until(lambda before=before, owner=owner: len(entered) > before or owner.over)
+            if not owner.over:
+                env.harness.clock.advance(12)
+                env.harness.engine.poke(handle.id)
+            await owner.end()
+            detail = await env.describe(handle)
+            if detail.completed_at is not None:
+                break
+            delivery = await next_delivery(world)
+        assert detail.error is not None
+        assert (detail.status, detail.error.type) == ("failed", "CrashLoopError")
+    assert len(entered) == 6, "the first of them has recorded something"
