@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -168,7 +167,6 @@ def test_the_worker_of_dev_ends_with_the_process_that_started_it(processes: Star
     dev.communicate()  # ends only when the worker has closed the pipes, too
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
 def test_dev_stops_on_sigterm(processes: Start) -> None:
     dev = processes("dev", "greetings", "--no-reload")
     output(processes("run", "hello", "--app", "greetings", "--input", '{"name": "x"}', "--no-wait"))

@@ -1,4 +1,4 @@
-"""Commands against `continue_as_new`: what is said to the first id reaches the last successor, or keeps it from being."""
+"""Commands against `continue_as_new`: what the first id is told reaches the last successor, or prevents it."""
 
 from __future__ import annotations
 

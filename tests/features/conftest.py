@@ -11,6 +11,21 @@ from polos import ambient
 from tests.laws.worlds import World, worlds
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`moto_sample(at=("a", "b"))`: on moto only these values of a parameter; memory takes them all."""
+    chosen: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        mark = item.get_closest_marker("moto_sample")
+        on_moto = mark is not None and callspec is not None and callspec.params.get("world") == "moto"
+        kept = not on_moto or all(callspec.params[name] in values for name, values in mark.kwargs.items())
+        (chosen if kept else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = chosen
+
+
 @pytest.fixture
 def world(request: pytest.FixtureRequest) -> Generator[World]:
     with worlds(request.param) as made:

@@ -172,11 +172,10 @@ CRASHES = {
 SLOW_CRASHES = ("after the starts were sent", "before the parent is woken")
 
 
+@pytest.mark.moto_sample(where=SLOW_CRASHES)
 @pytest.mark.parametrize("where", [*CRASHES])
 @law
 async def test_batch_a_crash_on_the_way_starts_no_child_twice(world: World, where: str) -> None:
-    if world.backend == "moto" and where not in SLOW_CRASHES:
-        pytest.skip("the memory backend covers it; a moto run takes a second")
     pattern, after = CRASHES[where]
 
     @workflow(id="batch-crash-child")

@@ -738,6 +738,31 @@ async def test_continue_as_new_is_followed_by_cancel_and_by_a_waiting_parent(wor
         assert all(line.status in ("cancelled", "completed") for line in lines)
 
 
+@pytest.mark.parametrize("at", ["^put p#", "^finish", "^send start"])
+@law
+async def test_continue_as_new_does_not_lose_a_cancel_that_comes_meanwhile(world: World, at: str) -> None:
+    @workflow(id="exec-loop-race")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.wait_for("nap", hours=1)
+        await ctx.continue_as_new()
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.settle()
+        env.harness.clock.advance(3601)
+        gate = world.wire.block(at)
+        owner = await world.run_until(gate)
+        assert owner is not None
+        assert await env.cancel(handle)
+        for one in world.take_all():
+            await world.begin(one).end()
+        gate.release()
+        await owner.end()
+        with pytest.raises(WorkflowCancelledError):
+            await env.finish(handle)
+        assert (await env.describe(handle)).invocations <= 2
+
+
 @law
 async def test_continue_as_new_refuses_a_payload_that_does_not_validate(world: World) -> None:
     @workflow(id="exec-loop-bad")

@@ -105,6 +105,7 @@ def test_queue_limit_holds_for_two_hundred_executions_of_a_real_worker(local: Pa
     assert len(meter.order) == len(set(meter.order)) == 200
 
 
+@pytest.mark.moto_sample(at=("update slots", "suspend"))
 @pytest.mark.parametrize("at", ["update slots", "claim", "suspend", "finish"])
 @law
 async def test_queue_limit_holds_when_requests_are_held_back_at_the_worst_moment(world: World, at: str) -> None:
@@ -149,7 +150,7 @@ async def test_queue_slots_are_counted_for_each_concurrency_key(world: World) ->
         handles = [await env.start(keyed, concurrency_key=key) for key in ("a", "a", "b", "b")]
         handles.append(await env.start(keyed))
         running = [world.begin(one) for one in world.take_all()]
-        await world.until(lambda: gauge.inside == 3)
+        await world.until(lambda: gauge.inside == 3 and sum(one.over for one in running) == 2)
         statuses = [(await env.describe(handle)).status for handle in handles]
         assert sorted(statuses) == ["queued", "queued", "running", "running", "running"]
         gauge.release()
@@ -230,6 +231,7 @@ async def test_queue_slot_is_free_while_its_holder_is_suspended(world: World) ->
             assert await env.finish(handle) == handle.id
 
 
+@pytest.mark.moto_sample(at=("^suspend", "^finish"))
 @pytest.mark.parametrize("at", ["put r#work", "^suspend", "^finish", "^answer"])
 @law
 async def test_queue_slot_is_passed_on_after_a_crash(world: World, at: str) -> None:

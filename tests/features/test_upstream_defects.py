@@ -223,15 +223,13 @@ async def test_defect_11_a_result_that_cannot_be_stored_says_that_the_function_d
     assert world.ran("odd") == 1
 
 
+@pytest.mark.moto_sample(at=("^send start", "^publish"), after=(False,))
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", ["^send start", "^publish", "^put r#tell", "^put r#free", "^put s#kid", "^put s#kids"])
 @law
 async def test_defect_12_no_crash_between_an_effect_and_its_record_doubles_it(
     world: World, at: str, after: bool
 ) -> None:
-    if world.backend == "moto" and after:
-        pytest.skip("the memory backend covers it")
-
     @workflow(id="defect-12-child")
     async def child(ctx: WorkflowContext) -> None:
         await ctx.step.run("child", world.effect)
@@ -333,6 +331,8 @@ async def test_defect_16_a_cancel_is_not_overwritten_by_what_the_run_does_next(w
             await gate.reach()
             assert await env.cancel(handle)
             await world.begin().end()
+            if then != "fails":  # that body may end before it sees the cancel: it is not run again
+                await world.until(lambda handle=handle: any(line == f"strike {handle.id}" for line in world.wire.lines))
             gate.release()
             await owner.end()
             with pytest.raises(WorkflowCancelledError):

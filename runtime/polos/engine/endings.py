@@ -184,6 +184,9 @@ class Endings:
         retries = items.number(turn.execution, items.RETRIES)
         again = isinstance(error, Exception) and not isinstance(error, PolosError)
         if again and retries < turn.workflow.max_retries:
+            if turn.cancel:  # it came too late to strike; it does not let the body run once more
+                status = "timed_out" if turn.cancel == "timeout" else "cancelled"
+                return self._finish(status, self._failure(error, retries + 1))
             return self._run_again(retries)
         return self.fail(error, retries + 1)
 

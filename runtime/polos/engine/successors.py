@@ -14,6 +14,7 @@ from polos.core.conditions import Item
 from polos.engine import commands
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
+from polos.ports import Outgoing
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
@@ -42,4 +43,8 @@ def start(engine: Engine, ended: Item) -> None:
     command = Start.of(
         successor, items.text(ended, items.WORKFLOW), Stored.of_item(kept), items.number(ended, items.ENDED), options
     )
-    engine.backend.inbox.send([command.message()])
+    messages = [command.message()]
+    if items.CANCEL in ended:  # it came too late for the one that ended: the successor is cancelled
+        mode = items.text(ended, items.CANCEL)
+        messages.append(Outgoing(commands.cancel(successor, items.text(ended, items.WORKFLOW), mode)))
+    engine.backend.inbox.send(messages)
