@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,12 @@ def test_upstream_import_paths() -> None:
     from polos.types.types import BatchWorkflowInput
 
     assert (polos.events, polos.schedules, polos.BatchWorkflowInput) == (events, schedules, BatchWorkflowInput)
+
+
+def test_the_build_recipe_asks_for_the_versions_that_the_package_does() -> None:
+    recipe = (Path(__file__).parents[2] / "infra" / "Makefile").read_text()
+    required = [line for line in metadata.requires("polos-aws") or [] if "extra ==" not in line]
+    wanted = [line for line in required if "win32" not in line and not line.startswith("boto3")]
+    assert len(wanted) == len(LEAN) - 1
+    for line in wanted:
+        assert f'"{line}"' in recipe, line
