@@ -31,7 +31,7 @@ def begin_publish(turn: Turn, operation: Operation, request: Publish) -> None:
     event = Event(identity, request.topic, sequence, request.event_type, stored.data, stored.pointer)
     turn.lease.check()
     engine.backend.topics.publish([event])
-    _record(turn, operation, {items.EVENT_ID: identity, items.SEQUENCE: sequence})
+    _record(turn, operation, {items.EVENT_ID: identity, items.SEQUENCE: sequence, items.TOPIC: request.topic})
 
 
 def begin_resume(turn: Turn, operation: Operation, request: ResumeOther) -> None:

@@ -67,7 +67,19 @@ class Follower:
             ):
                 fresh.append(event)
             self._shown.add(event.id)
-        return fresh, root.completed_at is not None
+        return fresh, root.completed_at is not None and not self._on_its_way(root, topic)
+
+    def _on_its_way(self, root: ExecutionDetail, topic: str) -> bool:
+        """Whether an event published into the run's stream is still to be delivered. 1 query an execution."""
+        kept = self._engine.now() - int(self._engine.limits.event_retention * 1000)
+        return any(
+            items.text(record, items.EVENT_ID) not in self._shown
+            for execution_id in (root.id, *root.children)
+            for record in self._engine.table.query(execution_id, prefix="r#")
+            if record.get(items.KIND) == "publish"
+            and record.get(items.TOPIC) == topic
+            and items.number(record, items.AT) > kept
+        )
 
     def _of(self, detail: ExecutionDetail, topic: str) -> Iterator[StreamEvent]:
         about = {"_metadata": {"execution_id": detail.id, "workflow_id": detail.workflow_id}}
