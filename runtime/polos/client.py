@@ -1,4 +1,4 @@
-"""`Polos`: the client. The composition root for programs: it chooses the backend and, locally, runs the worker."""
+"""`Polos`: the client, the calls of a program on one backend. `polos.connection` chooses and opens that."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import asyncio
 import atexit
 import functools
 import logging
-import os
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from polos import ambient
+from polos.connection import Connection
 from polos.core import items
 from polos.core.conditions import Item
 from polos.engine import commands, queries, recovery, starting, streams
@@ -25,8 +24,6 @@ from polos.types.types import BatchWorkflowInput, ExecutionDetail, ExecutionSumm
 from polos.workflow import Workflow, find_workflow
 
 T = TypeVar("T")
-DEFAULT_PATH = ".polos/local.db"
-_TABLE = "POLOS_TABLE"  # set in every function of a stack
 _SAME: Any = object()
 _FIRST_LOOK, _SLOWEST_LOOK = 0.02, 1.0
 
@@ -53,16 +50,9 @@ class Polos:
         engine: Engine | None = None,
         **_upstream: Any,
     ) -> None:
-        self._stack = stack or (None if local is not None else os.environ.get("POLOS_STACK"))
-        chosen_local = local is not None or "POLOS_LOCAL_DB" in os.environ
-        self._in_stack = self._stack is None and not chosen_local and _TABLE in os.environ
-        self._region, self._deployment_id = region, deployment_id
-        self._local_path = str(local or os.environ.get("POLOS_LOCAL_DB") or DEFAULT_PATH)
-        self._concurrency = max_concurrent_workflows
-        self._lock = threading.RLock()
-        self._engine = engine
-        self._worker: Any = None
-        self._local: Any = None
+        self._connection = Connection(
+            stack, region, local, deployment_id=deployment_id, concurrency=max_concurrent_workflows, engine=engine
+        )
         self._outer: ambient.Client | None = None
         self._log_handler = _log_to(log_file) if log_file is not None else None
 
@@ -79,7 +69,7 @@ class Polos:
         """Start the worker of the embedded backend for everything in its database. Nothing to start on AWS."""
         self._outer = ambient.current()
         ambient.use(self)
-        await self._call(self._open, True)
+        await self._call(self._connection.open, True)
 
     async def stop(self) -> None:
         """Stop the worker once the turns under way have ended, and close the database."""
@@ -97,47 +87,11 @@ class Polos:
 
     def close(self, timeout: float | None = None) -> None:
         """As `stop`, from synchronous code; waits at most `timeout` seconds for a turn."""
-        with self._lock:
-            worker, local = self._worker, self._local
-            self._worker = self._local = None
-            if local is not None:
-                self._engine = None
-        if worker is not None:
-            worker.stop(timeout)
-        if local is not None:
-            local.close()
+        self._connection.close(timeout)
         if self._log_handler is not None:
             logging.getLogger("polos").removeHandler(self._log_handler)
             self._log_handler.close()
             self._log_handler = None
-
-    def _open(self, everything: bool = False) -> Engine:
-        with self._lock:
-            if self._engine is None and (self._stack is not None or self._in_stack):
-                self._engine = self._open_aws()
-            elif self._engine is None:
-                self._engine = self._open_local(own_only=not everything)
-            elif everything and self._worker is not None:
-                self._worker.take_all()
-            return self._engine
-
-    def _open_aws(self) -> Engine:
-        from polos.aws.backend import aws_backend
-        from polos.aws.settings import Settings
-
-        stack = self._stack
-        settings = Settings.from_environment() if stack is None else Settings.from_stack(stack, self._region)
-        return Engine(aws_backend(settings), deployment_id=self._deployment_id)
-
-    def _open_local(self, *, own_only: bool) -> Engine:
-        from polos.local.backend import local_backend
-        from polos.local.worker import LocalWorker
-
-        self._local = local_backend(self._local_path)
-        engine = Engine(self._local.backend, deployment_id=self._deployment_id)
-        self._worker = LocalWorker(self._local, engine, own_only=own_only, concurrency=self._concurrency)
-        self._worker.start()
-        return engine
 
     async def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run blocking code in a thread, also while the event loop shuts down."""
@@ -145,7 +99,7 @@ class Polos:
 
     async def _with_engine(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         def call() -> T:
-            return function(self._open(), *args, **kwargs)
+            return function(self._connection.open(), *args, **kwargs)
 
         return await self._call(call)
 
@@ -204,7 +158,7 @@ class Polos:
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         pause, changed = _FIRST_LOOK, asyncio.Event()
-        engine = await self._call(self._open)
+        engine = await self._call(self._connection.open)
 
         def tell() -> None:
             if not loop.is_closed():
@@ -349,7 +303,7 @@ class Polos:
         self, topic: str, last_sequence_id: int | None = None, last_timestamp: datetime | None = None
     ) -> AsyncIterator[StreamEvent]:
         """The events of a topic; `polos.events.stream_topic` tells the rest."""
-        engine = await self._call(self._open)
+        engine = await self._call(self._connection.open)
         after = streams.start_of_topic(engine, last_sequence_id, last_timestamp)
         while True:
             found = await self._call(streams.topic_events, engine, topic, after)
@@ -366,7 +320,7 @@ class Polos:
         last_timestamp: datetime | None = None,
     ) -> AsyncIterator[StreamEvent]:
         """What happens in a run; `polos.events.stream_workflow` tells the rest."""
-        engine = await self._call(self._open)
+        engine = await self._call(self._connection.open)
         follower = streams.Follower(engine, execution_id, last_sequence_id, last_timestamp)
         while True:
             found, ended = await self._call(follower.look)

@@ -11,7 +11,8 @@ from polos import WorkflowCancelledError, WorkflowContext, workflow
 from polos.core import items
 from polos.handle import ExecutionHandle
 from polos.testing import Environment
-from tests.laws.worlds import Gate, Invocation, World, law
+from tests.laws.wire import Gate
+from tests.laws.worlds import Invocation, World, law
 
 QUEUE = items.queue("qs", "")
 

@@ -1,15 +1,6 @@
 """Worlds in which the laws are tested: an environment whose every request, and every message, a test can get hold of.
 
-A request is named by one line of text, `VERB what`, the same on every backend:
-
-    put SK of PK          get SK of PK        delete SK of PK         query PREFIX of PK
-    claim | mark | cancel | spend | renew | suspend | finish | strike X       (the updates, by what they mean)
-    send TYPE X[, ...]    schedule NAME       publish TOPIC           store KEY          load KEY
-    answer TYPE X         what an invocation does last: saying that its message may be deleted
-
-Only requests that invocations make are seen, never those of the test's own client. Faults strike at a request: the
-process dies before or after it (`crash`), it stays on the wire until released (`block`), or something else happens
-first (`meanwhile`). Every fault says whether it was reached: assert it.
+How requests are named, and the faults that strike at them: `wire`.
 """
 
 from __future__ import annotations
@@ -21,32 +12,29 @@ import functools
 import hashlib
 import importlib.util
 import inspect
-import re
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 import polos
 from polos.core import items
-from polos.core.conditions import Change, Condition, Item
+from polos.core.conditions import Item
 from polos.core.items import Key
 from polos.engine.commands import wake
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker
 from polos.handle import ExecutionHandle
-from polos.ports import Backend, Event, Message, Outgoing
+from polos.ports import Backend, Message
 from polos.testing import Environment
 from polos.testing.harness import Crash, Delivery
 from polos.workflow import Workflow
+from tests.laws.wire import PATIENCE, Gate, WatchedTable, WatchedWays, Wire
 
 BACKENDS = ["memory"]
 if importlib.util.find_spec("polos.testing.moto_harness") is not None:
     BACKENDS.append("moto")
-
-_INVOCATION = ("polos-invocation", "polos-record", "polos-heartbeat", "law")
-_PATIENCE = 20.0
 
 
 def law(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -59,182 +47,6 @@ def law(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     if "world" in inspect.signature(test).parameters:
         return pytest.mark.parametrize("world", BACKENDS, indirect=True)(run)
     return run
-
-
-# ---- faults
-
-
-@dataclasses.dataclass(eq=False)
-class Fault:
-    """Something that happens at the `nth` request whose line matches. `hit` is that line, once it has happened."""
-
-    pattern: re.Pattern[str]
-    nth: int
-    after: bool
-    act: Callable[[], None]
-    seen: int = 0
-    hit: str | None = None
-    only: Callable[[], bool] = lambda: True
-
-    def takes(self, line: str, after: bool) -> bool:
-        if self.hit is not None or after != self.after or not self.pattern.search(line) or not self.only():
-            return False
-        self.seen += 1
-        if self.seen != self.nth:
-            return False
-        self.hit = line
-        return True
-
-    @property
-    def reached(self) -> bool:
-        return self.hit is not None
-
-
-@dataclasses.dataclass(eq=False)
-class Gate:
-    """A request that stays where it is until `release`."""
-
-    fault: Fault
-    arrived: threading.Event
-    opened: threading.Event
-
-    @property
-    def reached(self) -> bool:
-        return self.arrived.is_set()
-
-    async def reach(self, *, within: float = _PATIENCE) -> None:
-        """Wait until the request is there."""
-        assert await asyncio.to_thread(self.arrived.wait, within), f"no request matched {self.fault.pattern.pattern!r}"
-
-    def release(self) -> None:
-        self.opened.set()
-
-
-class Wire:
-    """All requests of all invocations, in order, and the faults that wait for them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._faults: list[Fault] = []
-        self.lines: list[str] = []
-
-    def crash(self, at: str = "", *, nth: int = 1, after: bool = False) -> Fault:
-        """The process dies before (or after) the nth matching request."""
-
-        def die() -> None:
-            raise Crash(f"at request {nth} of {at!r}")
-
-        return self._add(Fault(re.compile(at), nth, after, die))
-
-    def block(self, at: str = "", *, nth: int = 1, after: bool = False) -> Gate:
-        """The nth matching request is held back on the wire (with `after`: its reply is)."""
-        arrived, opened = threading.Event(), threading.Event()
-
-        def wait() -> None:
-            arrived.set()
-            assert opened.wait(_PATIENCE), f"nobody released the request {at!r}"
-
-        return Gate(self._add(Fault(re.compile(at), nth, after, wait)), arrived, opened)
-
-    def meanwhile(self, at: str, do: Callable[[], object], *, nth: int = 1, after: bool = False) -> Fault:
-        """`do` happens before (or after) the nth matching request, while its invocation stands still."""
-        return self._add(Fault(re.compile(at), nth, after, lambda: do() and None))
-
-    def _add(self, fault: Fault) -> Fault:
-        with self._lock:
-            self._faults.append(fault)
-        return fault
-
-    def quiet(self) -> None:
-        """No more faults."""
-        with self._lock:
-            self._faults.clear()
-
-    def __call__(self, line: str, act: Callable[[], Any]) -> Any:
-        if not threading.current_thread().name.startswith(_INVOCATION):
-            return act()
-        with self._lock:
-            self.lines.append(line)
-            before = [fault for fault in self._faults if fault.takes(line, False)]
-        for fault in before:
-            fault.act()
-        try:
-            return act()
-        finally:
-            with self._lock:
-                after = [fault for fault in self._faults if fault.takes(line, True)]
-            for fault in after:
-                fault.act()
-
-
-def _update_line(key: Key, change: Change) -> str:
-    where = key.pk
-    if key.sk != items.EXECUTION:
-        return f"update {key.sk} of {where}"
-    if items.LEASE_TOKEN in change.set:
-        return f"claim {where}"
-    if items.ENDED in change.set:
-        return f"finish {where}"
-    if items.LEASE_TOKEN in change.remove:
-        return f"suspend {where}"
-    if items.CANCEL_AT in change.default:
-        return f"strike {where}"
-    if items.CANCEL in change.set or items.CANCEL in change.default:
-        return f"cancel {where}"
-    if items.WAKE in change.add:
-        return f"mark {where}"
-    return f"{'spend' if change.append else 'renew'} {where}"
-
-
-class _Table:
-    def __init__(self, inner: Any, wire: Wire) -> None:
-        self._inner, self._wire = inner, wire
-
-    def get(self, key: Key) -> Item | None:
-        return self._wire(f"get {key.sk} of {key.pk}", lambda: self._inner.get(key))
-
-    def get_many(self, keys: Sequence[Key]) -> list[Item]:
-        return self._wire(f"get_many {len(keys)}", lambda: self._inner.get_many(keys))
-
-    def put(self, item: Item, condition: Condition | None = None) -> None:
-        line = f"put {item[items.SK]} of {item[items.PK]}"
-        self._wire(line, lambda: self._inner.put(item, condition))
-
-    def update(self, key: Key, change: Change, condition: Condition | None = None) -> Item:
-        return self._wire(_update_line(key, change), lambda: self._inner.update(key, change, condition))
-
-    def delete(self, key: Key, condition: Condition | None = None) -> None:
-        self._wire(f"delete {key.sk} of {key.pk}", lambda: self._inner.delete(key, condition))
-
-    def query(self, pk: str, **options: Any) -> list[Item]:
-        return self._wire(f"query {options.get('prefix', '')} of {pk}", lambda: self._inner.query(pk, **options))
-
-    def by_start(self, bucket: str, **options: Any) -> list[Item]:
-        return self._wire(f"by_start {bucket}", lambda: self._inner.by_start(bucket, **options))
-
-
-class _Ways:
-    """Inbox, timers, topics and payloads."""
-
-    def __init__(self, inner: Backend, wire: Wire) -> None:
-        self._inner, self._wire = inner, wire
-
-    def send(self, messages: Sequence[Outgoing]) -> None:
-        line = ", ".join(f"{m.body.get('t')} {m.body.get('x', '')}" for m in messages)
-        self._wire(f"send {line}", lambda: self._inner.inbox.send(messages))
-
-    def schedule(self, name: str, due: Any, body: Mapping[str, Any]) -> None:
-        self._wire(f"schedule {name}", lambda: self._inner.timers.schedule(name, due, body))
-
-    def publish(self, events: Sequence[Event]) -> None:
-        line = ", ".join(event.topic for event in events)
-        self._wire(f"publish {line}", lambda: self._inner.topics.publish(events))
-
-    def put(self, key: str, data: bytes) -> None:
-        self._wire(f"store {key}", lambda: self._inner.payloads.put(key, data))
-
-    def get(self, key: str) -> bytes:
-        return self._wire(f"load {key}", lambda: self._inner.payloads.get(key))
 
 
 # ---- invocations that a test drives by hand
@@ -269,7 +81,7 @@ class Invocation:
 
     def join(self) -> None:
         """As `end`, from a thread that may block."""
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
         assert self.over, "the invocation does not end"
         if self.error is not None:
             raise self.error
@@ -303,9 +115,9 @@ class World:
         world, engine_init, handle = self, Engine.__init__, Worker.handle
 
         def make_engine(engine: Engine, backend: Backend, **options: Any) -> None:
-            ways: Any = _Ways(backend, world.wire)
+            ways: Any = WatchedWays(backend, world.wire)
             world._tables.append(backend.table)
-            table: Any = _Table(backend.table, world.wire)
+            table: Any = WatchedTable(backend.table, world.wire)
             watched = dataclasses.replace(backend, table=table, inbox=ways, timers=ways, topics=ways, payloads=ways)
             engine_init(engine, watched, **options)
             world._engines.append(engine)
@@ -372,7 +184,7 @@ class World:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for what another thread does."""
-        for _ in range(int(_PATIENCE * 1000)):
+        for _ in range(int(PATIENCE * 1000)):
             if condition():
                 return
             await asyncio.sleep(0.001)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polos import ambient
-from polos.client import DEFAULT_PATH, Polos
+from polos.client import Polos
+from polos.connection import DEFAULT_PATH
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker
 from polos.errors import BackendError, UsageError

@@ -163,7 +163,7 @@ class Endings:
         """The body has returned or raised."""
         turn = self._turn
         turn.flush()
-        turn.drop_abandoned()
+        turn.beginnings.drop_abandoned()
         try:
             result, error = running.result(), None
         except BaseException as raised:  # noqa: BLE001 - whatever the body raises is the execution's outcome

@@ -2,7 +2,7 @@
 
     load     query the partition; W is the wake count read BEFORE it
     replay   deliver what is recorded, in the recorded order
-    advance  flush the order, begin what the body newly asks for, wait for what runs in this process (pace)
+    advance  flush the order, begin what the body newly asks for (beginnings), wait for what runs in this process (pace)
     end      suspend (IF wake = W), finish, or hand over before the invocation's time limit (endings)
 
 Laws: L1, L7, L8, L11, L13. docs/design.md draws the interleavings.
@@ -30,10 +30,10 @@ from polos.core.operations import (
     Run,
     Sleep,
     StartBatch,
-    StartChild,
 )
 from polos.core.replay import Operation, Replay
-from polos.engine import body, children, commands, publishing
+from polos.engine import body, children, commands
+from polos.engine.beginnings import Beginnings
 from polos.engine.commands import Stored
 from polos.engine.endings import Endings
 from polos.engine.engine import Engine
@@ -79,6 +79,7 @@ class Turn:
         self.attempts = Attempts(self)
         self.waits = Waits(self)
         self.pace = Pace(self)
+        self.beginnings = Beginnings(self)
         self.endings = Endings(self)
 
     def _take_in(self, item: Item) -> None:
@@ -184,7 +185,7 @@ class Turn:
             held = self._held_back(running)
             if self.replay.fault is None and not held and (self._deliver_next() or self._strike()):
                 continue
-            if self.replay.fault is not None or self._begin_fresh():
+            if self.replay.fault is not None or self.beginnings.begin_fresh():
                 continue
             if self.dirty:
                 self._refresh()
@@ -298,79 +299,6 @@ class Turn:
         if items.number(item, items.CANCEL_AT) != self.replay.tick:
             raise Reload
         return True
-
-    # ---- beginning operations
-
-    def _begin_fresh(self) -> bool:
-        """Begin what the body newly asks for. Whatever it asks for may follow from the order of what it was handed."""
-        self.drop_abandoned()
-        fresh = self.replay.take_fresh()
-        if not fresh:
-            return False
-        self.flush()
-        for position, operation in enumerate(fresh):
-            if isinstance(operation.request, Run) and self.pace.too_late():
-                self.replay.fresh = fresh[position:]
-                return False
-            self._begin(operation)
-        return True
-
-    def _begin(self, operation: Operation) -> None:
-        """Begin one operation; what makes it impossible is its outcome."""
-        self.lease.check()
-        try:
-            self._begin_by_kind(operation)
-        except BackendError:
-            raise
-        except (PolosError, ValueError, OverflowError) as error:
-            self.lease.check()
-            failure = items.as_document(Failure.from_exception(error, 1).to_json())
-            record = self.engine.ledger.decide(
-                items.record(self.execution_id, operation.key),
-                {
-                    items.KIND: operation.request.kind,
-                    items.EPOCH: self.epoch,
-                    items.AT: self.engine.now(),
-                    items.FAILURE: failure,
-                },
-            )
-            self.adopt(operation, record)
-
-    def _begin_by_kind(self, operation: Operation) -> None:
-        match operation.request:
-            case Run():
-                waits = self.attempts.begun(operation.key) or self.attempts.due(operation.key) is not None
-                if not waits and self.history.decided(operation.key) is None:
-                    self.attempts.start(operation)
-            case Sleep() as request:
-                known = operation.key in self.history.records
-                if not known and self.waits.sleep_due(operation) is None:
-                    self.waits.begin_sleep(operation, request)
-            case AwaitEvent() as request:
-                self.waits.begin_event(operation, request)
-            case AwaitResume() as request:
-                self.waits.begin_suspend(operation, request)
-            case StartChild() as request:
-                children.begin(self, operation, request)
-            case StartBatch() as request:
-                children.begin_batch(self, operation, request)
-            case Publish() as request:
-                publishing.begin_publish(self, operation, request)
-            case ResumeOther() as request:
-                publishing.begin_resume(self, operation, request)
-
-    def drop_abandoned(self) -> None:
-        """The body has given up on these: stop what runs, and let no event wake the execution for them.
-
-        That is an effect too: if the race were then decided the other way, nobody would wake the body for the wait.
-        """
-        if any(self.attempts.begun(one.key) or self.waits.may_be_registered(one) for one in self.replay.abandoned):
-            self.flush()
-        for operation in self.replay.abandoned:
-            self.attempts.cancel(operation.key)
-            if isinstance(operation.request, AwaitEvent) and self.waits.may_be_registered(operation):
-                self.waits.remove_waiter(operation, operation.request)
-        self.replay.abandoned = []
 
     def flush(self) -> None:
         """Write the order of the outcomes handed out since the last effect, before the next (L8)."""

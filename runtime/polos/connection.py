@@ -1,0 +1,82 @@
+"""Opening a backend: which one a client uses, and, for the embedded one, the worker that runs in this process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from polos.engine.engine import Engine
+
+DEFAULT_PATH = ".polos/local.db"
+_TABLE = "POLOS_TABLE"  # set in every function of a stack
+
+
+class Connection:
+    """One backend, opened at the first use. Safe to use from several threads.
+
+    An `engine` that is given is used as it is, and not closed.
+    """
+
+    def __init__(
+        self,
+        stack: str | None,
+        region: str | None,
+        local: str | Path | None,
+        *,
+        deployment_id: str,
+        concurrency: int,
+        engine: Engine | None,
+    ) -> None:
+        self._stack = stack or (None if local is not None else os.environ.get("POLOS_STACK"))
+        chosen_local = local is not None or "POLOS_LOCAL_DB" in os.environ
+        self._in_stack = self._stack is None and not chosen_local and _TABLE in os.environ
+        self._region, self._deployment_id = region, deployment_id
+        self._local_path = str(local or os.environ.get("POLOS_LOCAL_DB") or DEFAULT_PATH)
+        self._concurrency = concurrency
+        self._lock = threading.RLock()
+        self._engine = engine
+        self._worker: Any = None
+        self._local: Any = None
+
+    def open(self, everything: bool = False) -> Engine:
+        """The engine. With `everything` the local worker also takes up what other processes left."""
+        with self._lock:
+            if self._engine is None and (self._stack is not None or self._in_stack):
+                self._engine = self._open_aws()
+            elif self._engine is None:
+                self._engine = self._open_local(own_only=not everything)
+            elif everything and self._worker is not None:
+                self._worker.take_all()
+            return self._engine
+
+    def _open_aws(self) -> Engine:
+        from polos.aws.backend import aws_backend
+        from polos.aws.settings import Settings
+
+        stack = self._stack
+        settings = Settings.from_environment() if stack is None else Settings.from_stack(stack, self._region)
+        return Engine(aws_backend(settings), deployment_id=self._deployment_id)
+
+    def _open_local(self, *, own_only: bool) -> Engine:
+        from polos.local.backend import local_backend
+        from polos.local.worker import LocalWorker
+
+        self._local = local_backend(self._local_path)
+        engine = Engine(self._local.backend, deployment_id=self._deployment_id)
+        self._worker = LocalWorker(self._local, engine, own_only=own_only, concurrency=self._concurrency)
+        self._worker.start()
+        return engine
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop the worker, which waits at most `timeout` seconds for a turn, and close the database."""
+        with self._lock:
+            worker, local = self._worker, self._local
+            self._worker = self._local = None
+            if local is not None:
+                self._engine = None
+        if worker is not None:
+            worker.stop(timeout)
+        if local is not None:
+            local.close()
