@@ -12,6 +12,7 @@ from polos.core.conditions import Value
 from polos.engine.callables import Callables
 from polos.engine.commands import Stored, millis, moment, wake
 from polos.engine.ledger import Ledger
+from polos.engine.threads import Threads
 from polos.engine.vault import Vault
 from polos.ports import Backend, Outgoing
 from polos.workflow import Workflow, get_all_workflows
@@ -32,6 +33,7 @@ class Engine:
         backend: Backend,
         *,
         callables: Callables | None = None,
+        threads: Threads | None = None,
         workflows: Callable[[], Mapping[str, Workflow[Any, Any]]] = get_all_workflows,
         deployment_id: str = "default",
     ) -> None:
@@ -42,6 +44,7 @@ class Engine:
         self.ledger = Ledger(backend.table)
         self.vault = Vault(backend.payloads, backend.limits)
         self.callables = callables or Callables()
+        self.threads = threads or Threads()
         self.workflows = workflows
         self.deployment_id = deployment_id
         self._active: dict[str, Callable[[], None]] = {}

@@ -7,13 +7,13 @@ sends nothing in the last 5 seconds of it.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 
 from polos.core import items
 from polos.core.conditions import Item
 from polos.engine.commands import millis
 from polos.engine.ledger import Holder, Ledger
+from polos.engine.threads import Threads
 from polos.ports import Backend, ConditionFailed, Message
 
 
@@ -28,13 +28,15 @@ class Reload(Exception):
 class Lease:
     """`check()` before every request and every call of user code. `poke` is called when the turn should look again."""
 
-    def __init__(self, backend: Backend, ledger: Ledger, holder: Holder, message: Message, sent: float) -> None:
+    def __init__(
+        self, backend: Backend, ledger: Ledger, threads: Threads, holder: Holder, message: Message, sent: float
+    ) -> None:
         self.holder = holder
-        self._backend, self._ledger, self._message = backend, ledger, message
+        self._backend, self._ledger, self._threads, self._message = backend, ledger, threads, message
         self._end = sent + backend.limits.lease
         self._lost = False
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._stopped = threads.signal()
+        self._join: Callable[[], None] | None = None
         self.poke: Callable[[], None] = lambda: None
         self.on_renewed: Callable[[Item], None] = lambda _: None
 
@@ -52,16 +54,14 @@ class Lease:
 
     def keep(self) -> None:
         """Start the heartbeat; `release` ends it."""
-        name = f"polos-heartbeat-{self.holder.token}"
-        self._thread = threading.Thread(target=self._beat, name=name, daemon=True)
-        self._thread.start()
+        self._join = self._threads.start(f"polos-heartbeat-{self.holder.token}", self._beat)
 
     def release(self) -> None:
         """Stop the heartbeat and wait until it has ended: nothing of this invocation may act after it."""
         self._lost = True
         self._stopped.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._join is not None:
+            self._join()
 
     def _beat(self) -> None:
         while not self._stopped.wait(self._backend.limits.renew):

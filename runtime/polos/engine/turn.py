@@ -11,7 +11,6 @@ Laws: L1, L7, L8, L11, L13. docs/design.md draws the interleavings.
 from __future__ import annotations
 
 import contextlib
-import queue
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +70,7 @@ class Turn:
         self.options = items.document(self.execution, items.START)
         self.history = History(self.execution, loaded=False)
         self.replay = Replay(self.history)
-        self.reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.reports = self.engine.threads.mailbox()
         self.dirty = False
         self.cut = False
         self.whole = self.remaining()

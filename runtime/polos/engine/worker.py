@@ -240,7 +240,7 @@ class Worker:
             holder = Holder(execution_id, items.number(item, items.EPOCH), holder_token)
             message.extend(engine.limits.lease)
             own = start is not None and items.document(item, items.START).get("pd") == start.options.get("pd")
-            lease = Lease(engine.backend, engine.ledger, holder, message, sent)
+            lease = Lease(engine.backend, engine.ledger, engine.threads, holder, message, sent)
             return _Claimed(item, lease, start.payload if start is not None and own else None)
 
     def _not_claimed(self, message: Message, execution_id: str, tag: str, item: Item | None) -> bool | None:
