@@ -15,7 +15,7 @@ from polos import ambient
 from polos.connection import Connection
 from polos.core import items
 from polos.core.conditions import Item
-from polos.engine import commands, queries, recovery, starting, streams
+from polos.engine import commands, native, queries, recovery, starting, streams
 from polos.engine.engine import Engine
 from polos.errors import ExecutionStateError, PolosError, UsageError, WorkflowTimeoutError
 from polos.handle import ExecutionHandle
@@ -277,6 +277,26 @@ class Polos:
             engine.backend.topics.publish(events)
 
         await self._with_engine(publish)
+
+    async def put_event(
+        self,
+        source: str,
+        detail_type: str,
+        detail: Mapping[str, Any] | None = None,
+        *,
+        event_id: str | None = None,
+    ) -> str:
+        """Put a native event on the account's default event bus, for workflows with an `EventPattern`; its id.
+
+        For trying a workflow out: AWS services do this by themselves. `event_id` makes a repeated event the same one,
+        on the embedded backend only. On AWS: 1 request, with the permission events:PutEvents on the default bus.
+        """
+        text = native.detail_text(source, detail_type, detail)
+
+        def put(engine: Engine) -> str:
+            return engine.backend.default_bus.put(source, detail_type, text, event_id)
+
+        return await self._with_engine(put)
 
     async def apply_schedule(self, schedule: Recurring) -> None:
 

@@ -1,4 +1,4 @@
-"""What the engine asks of a backend: a table, an inbox, timers, topics, schedules, payloads, a clock.
+"""What the engine asks of a backend: a table, an inbox, timers, topics, schedules, payloads, a bus, a clock.
 
 A backend translates and decides nothing: no port knows what a workflow is. Every call is blocking and may be made from
 any thread. A call either took effect, or raised; one that raised anything but `ConditionFailed` may have taken effect.
@@ -164,7 +164,8 @@ class Payloads(Protocol):
 class Recurring:
     """A recurring schedule: five-field cron, IANA time zone, one per workflow and key.
 
-    `declared` says that it comes from the code, and goes when the code no longer declares it.
+    `declared` says that it comes from the code, and goes when the code no longer declares it. `overlap` says what a
+    tick does that finds the execution before it open: "skip" or "allow".
     """
 
     workflow_id: str
@@ -173,10 +174,11 @@ class Recurring:
     timezone: str
     paused: bool = False
     declared: bool = False
+    overlap: str = "skip"
 
 
 class Recurrences(Protocol):
-    """Recurring ticks: for each nominal time one message `{"t": "tick", "wf", "key", "at", "cron", "tz"}` or more."""
+    """Recurring ticks: for each nominal time one message as `engine.commands.tick` makes it, or more."""
 
     def apply(self, schedule: Recurring) -> None:
         """Create it or replace it. 1 or 2 requests."""
@@ -187,6 +189,40 @@ class Recurrences(Protocol):
         ...
 
     def list(self) -> list[Recurring]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PatternRule:
+    """Which events of the default bus trigger a workflow: a valid event pattern as JSON (`core.patterns`)."""
+
+    workflow_id: str
+    pattern: str
+
+
+class DefaultBus(Protocol):
+    """The account's default event bus, on which AWS services put events; one rule a workflow that is triggered by some.
+
+    For each event that matches a rule one message `{"t": "native", "wf", "event"}` or more, with the whole envelope.
+    """
+
+    def apply(self, rule: PatternRule) -> None:
+        """Create it or replace it. Repeatable. At most 4 requests. Raises `BackendError`, also for one too many."""
+        ...
+
+    def remove(self, workflow_id: str) -> None:
+        """Remove it; a missing one is no error. Repeatable. 3 requests."""
+        ...
+
+    def list(self) -> list[PatternRule]:
+        """The rules of this backend; one that is half made has the pattern "". 1 request per 100."""
+        ...
+
+    def put(self, source: str, detail_type: str, detail: str, event_id: str | None = None) -> str:
+        """Put an event with this detail (a JSON object); its id. 1 request.
+
+        Where the bus makes ids itself, `event_id` raises `InvalidPayloadError`.
+        """
+        ...
 
 
 class Clock(Protocol):
@@ -234,5 +270,6 @@ class Backend:
     topics: Topics
     payloads: Payloads
     recurrences: Recurrences
+    default_bus: DefaultBus
     clock: Clock
     limits: Limits = field(default_factory=Limits)

@@ -13,19 +13,19 @@ import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from pydantic import BaseModel
 
 from polos import ambient, current
 from polos.ambient import Client
-from polos.core import codec, cron
+from polos.core import codec, cron, patterns
 from polos.core.identity import check_topic, check_workflow_id
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError, WorkflowNotFoundError
 from polos.handle import ExecutionHandle
 from polos.hooks import Hook, as_hooks
 from polos.queues import Queue, as_queue
-from polos.types.types import BatchEventPayload, EventPayload, SchedulePayload
+from polos.types.types import BatchEventPayload, EventPattern, EventPayload, SchedulePayload
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +38,7 @@ _START_OPTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSpec:
-    """The schedule that a declaration asks for: five-field cron, IANA time zone, key."""
+    """The schedule that a declaration asks for: five-field cron, IANA time zone, key, "skip" or "allow"."""
 
     cron: str
     timezone: str = "UTC"
@@ -59,7 +59,7 @@ class Workflow(Generic[P, R]):
         id: str | None = None,
         description: str | None = None,
         queue: str | Queue | Mapping[str, Any] | None = None,
-        trigger_on_event: str | None = None,
+        trigger_on_event: str | EventPattern | None = None,
         batch_size: int = 1,
         batch_timeout_seconds: float | None = None,
         schedule: bool | str | Mapping[str, Any] | None = None,
@@ -76,11 +76,11 @@ class Workflow(Generic[P, R]):
         self.id = check_workflow_id(id if id is not None else getattr(function, "__name__", ""), where)
         self.description = description if description is not None else inspect.getdoc(function)
         self.queue = as_queue(queue, self.id)
-        self.trigger = check_topic(trigger_on_event) if trigger_on_event is not None else None
+        self.trigger, self.pattern = _as_trigger(trigger_on_event, where)
         self.batch_size, self.batch_timeout_seconds = batch_size, batch_timeout_seconds
         self.schedulable = schedule is not None and schedule is not False
         self.schedule = _as_schedule(schedule, where)
-        if self.schedulable and self.trigger is not None:
+        if self.schedulable and trigger_on_event is not None:
             raise WorkflowDefinitionError(
                 f"{where} has both schedule and trigger_on_event; a workflow has one trigger."
             )
@@ -146,17 +146,29 @@ class Workflow(Generic[P, R]):
         return codec.validate(payload, self.input_annotation, what=f"The payload of workflow {self.id!r}")
 
     def accept_event(self, event: EventPayload) -> Any:
-        """What an event-triggered start is given: the envelope, or the event's data as the function's own model."""
+        """What an event-triggered start is given: the envelope, or the event's data as the function's own model.
+
+        Of a native event, `data` is EventBridge's own envelope; that is what a dict gets, and a model its detail.
+        """
         wanted = _plain_class(self.input_annotation)
         if not self.takes_input:
             return None
+        native, event = self._native(event)
         if wanted is None or issubclass(wanted, EventPayload):
             return event if wanted in (None, EventPayload) else wanted.model_validate(event.model_dump())
         if issubclass(wanted, BatchEventPayload):
             return wanted.model_validate({"events": [event.model_dump()]})
         if issubclass(wanted, dict):
-            return _as_dict(event)
+            return _as_dict(event) if native is None else native
         return self.accept(event.data)
+
+    def _native(self, event: EventPayload) -> tuple[dict[str, Any] | None, EventPayload]:
+        """EventBridge's envelope, where that is what the event carries, and the event with its detail as data."""
+        data = cast("object", event.data)
+        if self.pattern is None or not isinstance(data, dict):
+            return None, event
+        native = cast("dict[str, Any]", data)
+        return native, event.model_copy(update={"data": native.get("detail")})
 
     @property
     def batches(self) -> bool:
@@ -170,12 +182,13 @@ class Workflow(Generic[P, R]):
         """
         if not self.takes_input:
             return None
-        batch, wanted = BatchEventPayload(events=events), _plain_class(self.input_annotation)
+        given, wanted = [self._native(event) for event in events], _plain_class(self.input_annotation)
+        plain = [event for _, event in given]
         if wanted in (None, BatchEventPayload):
-            return batch
+            return BatchEventPayload(events=plain)
         if issubclass(wanted, BatchEventPayload):
-            return self.accept({"events": [event.model_dump() for event in events]})
-        return self.accept({"events": [_as_dict(event) for event in events]})
+            return self.accept({"events": [event.model_dump() for event in plain]})
+        return self.accept({"events": [_as_dict(event) if native is None else native for native, event in given]})
 
     def accept_tick(self, tick: SchedulePayload) -> Any:
         """What a scheduled start is given."""
@@ -290,6 +303,20 @@ def _parameters(function: Callable[..., Any], where: str) -> list[inspect.Parame
     return required
 
 
+def _as_trigger(trigger: object, where: str) -> tuple[str | None, dict[str, Any] | None]:
+    """The topic that triggers it, or the pattern of native events."""
+    if isinstance(trigger, Mapping):
+        raise WorkflowDefinitionError(
+            f"{where}: trigger_on_event takes a topic, or a pattern as EventPattern({{...}})."
+        )
+    if not isinstance(trigger, EventPattern):
+        return (None if trigger is None else check_topic(trigger)), None
+    try:
+        return None, patterns.check(trigger.pattern)
+    except WorkflowDefinitionError as error:
+        raise WorkflowDefinitionError(f"{where}: {error}") from None
+
+
 def _as_schedule(schedule: bool | str | Mapping[str, Any] | None, where: str) -> ScheduleSpec | None:
     match schedule:
         case None | bool():
@@ -300,7 +327,7 @@ def _as_schedule(schedule: bool | str | Mapping[str, Any] | None, where: str) ->
             unknown = set(schedule) - {"cron", "timezone", "key", "overlap"}
             if unknown or not isinstance(schedule.get("cron"), str):
                 raise WorkflowDefinitionError(
-                    f"The schedule of {where} needs 'cron' and may have 'timezone' and 'key'."
+                    f"The schedule of {where} needs 'cron' and may have 'timezone', 'key' and 'overlap'."
                 )
             spec = ScheduleSpec(**schedule)
         case _:
@@ -361,7 +388,7 @@ def workflow(
     id: str | None = None,
     description: str | None = None,
     queue: str | Queue | Mapping[str, Any] | None = None,
-    trigger_on_event: str | None = None,
+    trigger_on_event: str | EventPattern | None = None,
     batch_size: int = 1,
     batch_timeout_seconds: float | None = None,
     schedule: bool | str | Mapping[str, Any] | None = None,

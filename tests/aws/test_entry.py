@@ -319,7 +319,7 @@ def test_a_command_is_what_it_is(kind: str) -> None:
         (json.dumps(TICK), "work", "type 'tick' was received, which is not handled"),
         (json.dumps(ENVELOPE), "work", "type 'event' was received, which is not handled"),
         (json.dumps({**TICK, "at": 5}), "events", "nominal time 5"),
-        (json.dumps({**ENVELOPE, "source": "aws.s3"}), "events", "source 'aws.s3'"),
+        (json.dumps({**ENVELOPE, "source": "aws.s3"}), "work", "type 'native' was received, which is not handled"),
         (json.dumps({**ENVELOPE, "detail": 5}), "events", "not an event of a topic"),
         (json.dumps({**ENVELOPE, "detail": {"t": "cancel", "x": "e1"}}), None, "not an event of a topic"),
     ],

@@ -44,8 +44,8 @@ def test_a_schedule_sends_its_tick_with_the_nominal_time(
     assert made["Target"]["Arn"] == account.settings.events_queue_arn
     said = json.loads(made["Target"]["Input"])
     assert said == {
-        "t": "tick", "wf": "report", "key": "global", "cron": "0 8 * * 1-5", "tz": "Europe/Berlin", "dc": True,
-        "at": SCHEDULED_TIME,
+        "t": "tick", "wf": "report", "key": "global", "cron": "0 8 * * 1-5", "tz": "Europe/Berlin", "ov": "skip",
+        "dc": True, "at": SCHEDULED_TIME,
     }  # fmt: skip
     sent = json.loads(made["Target"]["Input"].replace(SCHEDULED_TIME, "2030-01-01T07:00:00Z"))
     assert nominal(sent) == tick(DAILY, millis(datetime(2030, 1, 1, 7, tzinfo=UTC)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from polos.aws.default_bus import rule_name
 from polos.aws.records import ROLES
 from polos.aws.recurrences import PREFIX as RECURRENCES
 from polos.aws.settings import NAMES, STACK_NAME
@@ -124,6 +126,16 @@ def test_the_table_has_the_keys_and_the_index_of_the_code() -> None:
 
 def test_the_rule_matches_the_events_of_the_code() -> None:
     assert RESOURCES["TopicsRule"]["Properties"]["EventPattern"] == {"source": [SOURCE], "detail-type": [DETAIL_TYPE]}
+
+
+@pytest.mark.parametrize("policy", ["NativeEventsQueuePolicy", "EventsQueuePolicy"])
+def test_the_rules_of_the_default_bus_may_send_and_give_up(policy: str) -> None:
+    """Their names, which the code makes, begin with the stack's name and a hyphen."""
+    statements = RESOURCES[policy]["Properties"]["PolicyDocument"]["Statement"]
+    (like,) = [one["Condition"]["ArnLike"]["aws:SourceArn"] for one in statements if "ArnLike" in one["Condition"]]
+    pattern = like["Fn::Sub"].rpartition(":rule/")[2].replace("${AWS::StackName}", "shop")
+    assert fnmatch.fnmatchcase(rule_name("shop", "uploads"), pattern)
+    assert not fnmatch.fnmatchcase(rule_name("shopping", "uploads"), pattern)
 
 
 def test_no_object_expires() -> None:

@@ -27,7 +27,7 @@ from polos.testing.moto_schedules import MotoSchedules
 WORKFLOWS = ("flow", "other")
 """The workflows that this process has code for."""
 
-_LANES = ("WakeQueue", "EventsQueue", "StartQueue")
+_LANES = ("WakeQueue", "EventsQueue", "NativeEventsQueue", "StartQueue")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Side:
         self.clock, self.backend = clock, backend
         self.table, self.inbox, self.timers = backend.table, backend.inbox, backend.timers
         self.topics, self.payloads, self.recurrences = backend.topics, backend.payloads, backend.recurrences
+        self.default_bus = backend.default_bus
 
     def receive(self) -> Held | None:
         """One message that is due, hidden from others for a while."""

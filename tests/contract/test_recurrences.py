@@ -52,7 +52,8 @@ def test_what_was_applied_is_listed(side: Side) -> None:
 def test_applying_again_replaces(side: Side) -> None:
     versions: list[Recurring] = [
         OTHER, replace(OTHER, cron="5 9 * * *"), replace(OTHER, timezone="UTC"), replace(OTHER, paused=True),
-        replace(OTHER, declared=False), replace(OTHER, cron="0 0 * * 1-5"), OTHER, OTHER,
+        replace(OTHER, declared=False), replace(OTHER, overlap="allow"), OTHER,
+        replace(OTHER, cron="0 0 * * 1-5"), OTHER, OTHER,
     ]  # fmt: skip
     for one in versions:
         side.recurrences.apply(one)
@@ -79,14 +80,14 @@ def test_it_ticks_at_each_nominal_time_from_then_on(side: Side) -> None:
 
 
 def test_a_tick_says_what_its_schedule_says(side: Side) -> None:
-    side.recurrences.apply(replace(OTHER, cron="30 8 * * *"))
+    side.recurrences.apply(replace(OTHER, cron="30 8 * * *", overlap="allow"))
     side.receive()
     side.advance(hours=7.5)
 
     (body,) = side.bodies()
     berlin = millis(datetime(2030, 1, 1, 7, 30, tzinfo=UTC))
     wanted: dict[str, Any] = {"t": "tick", "wf": "flow", "key": OTHER.key, "cron": "30 8 * * *", "tz": "Europe/Berlin"}
-    assert body == {**wanted, "at": berlin}
+    assert body == {**wanted, "ov": "allow", "at": berlin}
 
 
 def test_either_day_field_ticks_once_a_day(side: Side) -> None:

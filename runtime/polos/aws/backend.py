@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polos.aws.clients import Clients
+from polos.aws.default_bus import EventBridgeDefaultBus
 from polos.aws.inbox import SqsInbox
 from polos.aws.payloads import S3Payloads
 from polos.aws.recurrences import SchedulerRecurrences
@@ -27,6 +28,7 @@ def aws_backend(
         topics=EventBridgeTopics(made, settings.bus, time),
         payloads=S3Payloads(made, settings.bucket),
         recurrences=SchedulerRecurrences(made, settings),
+        default_bus=EventBridgeDefaultBus(made, settings),
         clock=time,
         limits=limits or settings.limits(),
     )

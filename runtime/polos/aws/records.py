@@ -1,8 +1,10 @@
-"""What a function is handed: SQS records, and the three kinds of bodies in them. Pure.
+"""What a function is handed: SQS records, and the kinds of bodies in them. Pure.
 
     a command or hint     {"t": "start" | "wake" | ..., ...}                     from the start and wake queues
     an event of the bus   {"source": "polos", "detail": {"t": "event", ...}, ...}  through the rule ("Events" reference)
     a tick of Scheduler   {"t": "tick", "at": "2030-01-01T08:00:00Z", ...}        from a recurring schedule
+    a native event        {"t": "native", "wf": ..., "event": {...}}              from a rule on the default bus
+                          {"source": "aws.s3", "detail": {...}, ...}              the same, from any other rule
 
 An event may come from whoever may put events on the bus, so it can be nothing but an event: never a command that names
 an execution (SPEC section 5). Anything else is an `InvalidPayloadError` with the reason.
@@ -20,7 +22,7 @@ from polos.aws.topics import SOURCE
 from polos.errors import InvalidPayloadError
 
 ROLES = frozenset({"work", "events"})
-_OF_EVENTS = frozenset({"event", "tick"})
+_OF_EVENTS = frozenset({"event", "native", "tick"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ def message_of(text: str, role: str | None) -> dict[str, Any]:
     engine says.
     """
     body = _object(text)
+    if "detail" in body and body.get("source") != SOURCE:
+        body = {"t": "native", "event": body}
     kind: Any = "event" if "detail" in body else body.get("t")
     if not isinstance(kind, str):
         raise InvalidPayloadError(f"A message has the type {kind!r}; it must be a string.")
@@ -92,9 +96,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _event(envelope: dict[str, Any]) -> dict[str, Any]:
-    detail, source = envelope.get("detail"), envelope.get("source")
-    if source != SOURCE:
-        raise InvalidPayloadError(f"An event of the source {source!r} was received; only {SOURCE!r} is ours.")
+    detail = envelope.get("detail")
     if not isinstance(detail, dict) or cast("dict[str, Any]", detail).get("t") != "event":
         raise InvalidPayloadError("The detail of an event is not an event of a topic.")
     return cast("dict[str, Any]", detail)

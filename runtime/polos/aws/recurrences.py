@@ -5,7 +5,7 @@ fields, and neither lists of numbered weekdays (`polos.core.cron_translation`). 
 last, and is what a listing believes, so a change that broke off in between shows as a difference and is made again.
 
     r-HASH-PART     HASH is made from workflow and key, PART counts from 0; DISABLED means paused
-    Input           {"t": "tick", "wf", "key", "cron", "tz", "dc", "at": "<aws.scheduler.scheduled-time>"}
+    Input           {"t": "tick", "wf", "key", "cron", "tz", "ov", "dc", "at": "<aws.scheduler.scheduled-time>"}
 
 Scheduler puts the nominal time in place of the keyword (User Guide, "Adding context attributes"); `nominal` reads it.
 "dc" says that the schedule is declared in the code; it is for listings only.
@@ -99,7 +99,8 @@ class SchedulerRecurrences:
         whole = name.endswith("-0")
         paused = found.get("State") == "DISABLED"
         cron = said["cron"] if whole else ""
-        return Recurring(said["wf"], said["key"], cron, said["tz"], paused, bool(said.get("dc")))
+        overlap = str(said.get("ov", "skip"))
+        return Recurring(said["wf"], said["key"], cron, said["tz"], paused, bool(said.get("dc")), overlap)
 
     def _write(self, name: str, expression: str, schedule: Recurring, *, exists: bool) -> None:
         parameters: dict[str, Any] = {
@@ -152,6 +153,7 @@ def tick_input(schedule: Recurring) -> dict[str, Any]:
         "key": schedule.key,
         "cron": schedule.cron,
         "tz": schedule.timezone,
+        "ov": schedule.overlap,
         "dc": schedule.declared,
         "at": SCHEDULED_TIME,
     }

@@ -23,6 +23,8 @@ NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "wake_queue_arn": ("POLOS_WAKE_QUEUE_ARN", "WakeQueueArn"),
     "events_queue_url": ("POLOS_EVENTS_QUEUE_URL", "EventsQueueUrl"),
     "events_queue_arn": ("POLOS_EVENTS_QUEUE_ARN", "EventsQueueArn"),
+    "native_events_queue_url": ("POLOS_NATIVE_EVENTS_QUEUE_URL", "NativeEventsQueueUrl"),
+    "native_events_queue_arn": ("POLOS_NATIVE_EVENTS_QUEUE_ARN", "NativeEventsQueueArn"),
     "dead_letters_arn": ("POLOS_DEAD_LETTERS_ARN", "DeadLettersArn"),
     "bus": ("POLOS_BUS", "BusName"),
     "bucket": ("POLOS_BUCKET", "BucketName"),
@@ -52,7 +54,7 @@ _UNUSABLE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One deployed stack. Queues that Scheduler sends to are named by ARN as well."""
+    """One deployed stack. Queues that Scheduler or a rule sends to are named by ARN as well."""
 
     stack: str
     region: str
@@ -62,6 +64,8 @@ class Settings:
     wake_queue_arn: str
     events_queue_url: str
     events_queue_arn: str
+    native_events_queue_url: str
+    native_events_queue_arn: str
     dead_letters_arn: str
     bus: str
     bucket: str
@@ -136,7 +140,7 @@ class Settings:
     def queue_url(self, arn: str) -> str | None:
         """The URL of one of the stack's queues, by the ARN that a received record names; None: not one of them."""
         name = arn.rpartition(":")[2]
-        for url in (self.start_queue_url, self.wake_queue_url, self.events_queue_url):
+        for url in (self.start_queue_url, self.wake_queue_url, self.events_queue_url, self.native_events_queue_url):
             if url.rpartition("/")[2] == name:
                 return url
         return None

@@ -6,7 +6,7 @@ FailedEntryCount), so those that failed are put again. The bus's one rule brings
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from polos.aws import faults
@@ -61,11 +61,14 @@ class EventBridgeTopics:
             ]
             for _, result in failed:
                 if result["ErrorCode"] not in _OURS_TO_RETRY:
-                    raise BackendError(
-                        f"EventBridge refused an event ({result['ErrorCode']}: {result.get('ErrorMessage')})."
-                    )
+                    raise refused(result)
             left = [entry for entry, _ in failed]
         raise BackendError(f"EventBridge did not take {len(left)} of {len(entries)} events; it is tried again later.")
+
+
+def refused(result: Mapping[str, Any]) -> BackendError:
+    """The error for an entry that EventBridge did not take."""
+    return BackendError(f"EventBridge refused an event ({result['ErrorCode']}: {result.get('ErrorMessage')}).")
 
 
 def _size(entry: dict[str, Any]) -> int:

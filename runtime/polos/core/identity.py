@@ -105,6 +105,11 @@ def triggered_id(workflow_id: str, event: str) -> str:
     return f"{workflow_id}-{digest('trigger', workflow_id, event, length=32)}"
 
 
+def native_id(workflow_id: str, event: str) -> str:
+    """The execution that a native event of EventBridge starts for a workflow: one per (event, workflow)."""
+    return f"{workflow_id}-{digest('native', workflow_id, event, length=32)}"
+
+
 def batch_id(workflow_id: str, number: int) -> str:
     """The execution of a workflow's batch of events of this number."""
     return f"{workflow_id}-{digest('batch', workflow_id, str(number), length=32)}"

@@ -59,8 +59,13 @@ def gather(engine: Engine, event: Event) -> bool:
     """
     for workflow in engine.workflows().values():
         if workflow.trigger == event.topic and workflow.batches:
-            _Collector(engine, workflow).add(event)
+            gather_for(engine, workflow, event)
     return True
+
+
+def gather_for(engine: Engine, workflow: Workflow[Any, Any], event: Event) -> None:
+    """Keep an event for the batches of one workflow, which takes them. Repeatable."""
+    _Collector(engine, workflow).add(event)
 
 
 def collect(

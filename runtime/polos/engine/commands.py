@@ -9,7 +9,8 @@
     unpause {"t", "x", "wf", "n"}                         lift the pause of number `n`
     event   {"t", "id", "tp", "sq", "ty"?, "v"|"vp"}      store an event, wake those that wait, start those triggered
     batch   {"t", "wf", "due"?}                           this workflow may have a batch of events to start
-    tick    {"t", "wf", "key", "at", "cron", "tz"}        a schedule's tick; `at` is the nominal time
+    tick    {"t", "wf", "key", "at", "cron", "tz", "ov"}  a schedule's tick; `at` is the nominal time
+    native  {"t", "wf"?, "event"}                         an event of EventBridge's default bus, which triggers `wf`
 
 `wf` is a hint that lets a worker leave alone what it has no code for. Times are milliseconds since 1970.
 """
@@ -225,7 +226,7 @@ def read_batch(body: Mapping[str, Any]) -> tuple[str, int | None]:
 
 def tick(schedule: Recurring, nominal_ms: int) -> dict[str, Any]:
     own = {"wf": schedule.workflow_id, "key": schedule.key, "cron": schedule.cron, "tz": schedule.timezone}
-    return {"t": "tick", "at": nominal_ms, **own}
+    return {"t": "tick", "at": nominal_ms, "ov": schedule.overlap, **own}
 
 
 @dataclass(frozen=True, slots=True)

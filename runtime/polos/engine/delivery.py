@@ -68,14 +68,24 @@ def payload_of(engine: Engine, topic: str, item: Item) -> EventPayload:
 
 def envelope(topic: str, item: Item, data: str) -> EventPayload:
     """As `payload_of`, with the data's text at hand. Raises `SerializationError`."""
-    sequence = items.number(item, items.SEQUENCE)
     kind = item.get(items.EVENT_TYPE)
+    return make_envelope(
+        items.text(item, items.EVENT_ID),
+        topic,
+        kind if isinstance(kind, str) else None,
+        items.number(item, items.SEQUENCE),
+        codec.decode(data),
+    )
+
+
+def make_envelope(event_id: str, topic: str, event_type: str | None, sequence: int, data: Any) -> EventPayload:
+    """The envelope of an event, its time as its sequence says."""
     return EventPayload(
-        id=items.text(item, items.EVENT_ID),
+        id=event_id,
         sequence_id=sequence,
         topic=topic,
-        event_type=kind if isinstance(kind, str) else None,
-        data=codec.decode(data),
+        event_type=event_type,
+        data=data,
         created_at=datetime.fromtimestamp((sequence >> 20) / 1000, UTC),
     )
 

@@ -16,7 +16,7 @@ from polos.core import items
 from polos.core.conditions import Item
 from polos.core.failures import Failure
 from polos.core.identity import message_tag
-from polos.engine import batching, children, commands, delivery, recovery, schedules, successors
+from polos.engine import batching, children, commands, delivery, native, recovery, schedules, successors
 from polos.engine.commands import Start, Stored, Target
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
@@ -78,6 +78,9 @@ class Worker:
             case "tick":
                 tick = schedules.Tick.of_message(body)
                 return lambda: schedules.fire(engine, tick)
+            case "native":
+                native_event = native.NativeEvent.of_message(body)
+                return lambda: native.deliver(engine, native_event)
             case "start":
                 start = Start.of_message(body)
                 return lambda: self._advance(message, start.execution_id, start, remaining)

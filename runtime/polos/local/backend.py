@@ -7,6 +7,7 @@ from pathlib import Path
 
 from polos.clock import SystemClock
 from polos.local.database import Database
+from polos.local.default_bus import LocalDefaultBus
 from polos.local.inbox import LocalInbox, LocalPayloads
 from polos.local.presence import Presence
 from polos.local.recurrences import LocalRecurrences
@@ -45,6 +46,7 @@ def local_backend(path: str | Path, *, clock: Clock | None = None, limits: Limit
         topics=inbox,
         payloads=LocalPayloads(database),
         recurrences=recurrences,
+        default_bus=LocalDefaultBus(database, inbox, chosen),
         clock=chosen,
         limits=limits or replace(Limits(), inline_bytes=1_000_000),
     )

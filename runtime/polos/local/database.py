@@ -14,7 +14,7 @@ from pathlib import Path
 
 from polos.errors import BackendError
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
     pk TEXT NOT NULL, sk TEXT NOT NULL, body TEXT NOT NULL, bucket TEXT, started TEXT, expires INTEGER,
@@ -33,10 +33,19 @@ CREATE TABLE IF NOT EXISTS triggers (topic TEXT NOT NULL, workflow TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS payloads (key TEXT PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS schedules (
     workflow TEXT NOT NULL, key TEXT NOT NULL, cron TEXT NOT NULL, timezone TEXT NOT NULL, paused INTEGER NOT NULL,
-    declared INTEGER NOT NULL, next_at INTEGER NOT NULL, PRIMARY KEY (workflow, key)
+    declared INTEGER NOT NULL, next_at INTEGER NOT NULL, overlap TEXT NOT NULL DEFAULT 'skip',
+    PRIMARY KEY (workflow, key)
 );
+CREATE TABLE IF NOT EXISTS patterns (workflow TEXT PRIMARY KEY, pattern TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS dead (id INTEGER PRIMARY KEY, body TEXT NOT NULL, reason TEXT NOT NULL);
 """
+_UPGRADES = {
+    1: """
+CREATE TABLE patterns (workflow TEXT PRIMARY KEY, pattern TEXT NOT NULL);
+ALTER TABLE schedules ADD COLUMN overlap TEXT NOT NULL DEFAULT 'skip';
+""",
+}
+"""What makes of a database of this version one of the next."""
 
 
 class Database:
@@ -61,10 +70,11 @@ class Database:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
             with self.transaction() as cursor:
-                if self._version() == 0:
-                    for statement in _SCHEMA.split(";"):
-                        cursor.execute(statement)
-                    cursor.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                before = self._version()
+                steps = [_UPGRADES[one] for one in range(before, _SCHEMA_VERSION)] if before else [_SCHEMA]
+                for statement in ";".join(steps).split(";"):
+                    cursor.execute(statement)
+                cursor.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         except (sqlite3.DatabaseError, OSError) as error:
             raise BackendError(f"The database {self.path} cannot be opened: {error}.") from error
 

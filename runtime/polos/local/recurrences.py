@@ -28,8 +28,8 @@ class LocalRecurrences:
         following = cron.parse(schedule.cron, schedule.timezone).next_after(self._clock.now())
         with self._database.transaction() as cursor:
             cursor.execute(
-                "INSERT OR REPLACE INTO schedules (workflow, key, cron, timezone, paused, declared, next_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO schedules (workflow, key, cron, timezone, paused, declared, overlap, "
+                "next_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     schedule.workflow_id,
                     schedule.key,
@@ -37,6 +37,7 @@ class LocalRecurrences:
                     schedule.timezone,
                     int(schedule.paused),
                     int(schedule.declared),
+                    schedule.overlap,
                     millis(following),
                 ),
             )
@@ -48,9 +49,9 @@ class LocalRecurrences:
 
     def list(self) -> list[Recurring]:
         rows = self._database.read(
-            "SELECT workflow, key, cron, timezone, paused, declared FROM schedules ORDER BY 1, 2"
+            "SELECT workflow, key, cron, timezone, paused, declared, overlap FROM schedules ORDER BY 1, 2"
         )
-        return [Recurring(str(w), str(k), str(c), str(t), bool(p), bool(d)) for w, k, c, t, p, d in rows]
+        return [Recurring(str(w), str(k), str(c), str(t), bool(p), bool(d), str(o)) for w, k, c, t, p, d, o in rows]
 
     def next_due(self, workflows: Collection[str]) -> int | None:
         """The next nominal time (ms) of a schedule of these workflows that is not paused."""
@@ -65,11 +66,11 @@ class LocalRecurrences:
         """
         now = self._clock.now()
         rows = self._database.read(
-            "SELECT workflow, key, cron, timezone, next_at FROM schedules WHERE paused = 0 AND next_at <= ?",
+            "SELECT workflow, key, cron, timezone, overlap, next_at FROM schedules WHERE paused = 0 AND next_at <= ?",
             millis(now),
         )
-        for workflow_id, key, expression, timezone, next_at in rows:
-            schedule = Recurring(str(workflow_id), str(key), str(expression), str(timezone))
+        for workflow_id, key, expression, timezone, overlap, next_at in rows:
+            schedule = Recurring(str(workflow_id), str(key), str(expression), str(timezone), overlap=str(overlap))
             parsed = cron.parse(schedule.cron, schedule.timezone)
             latest = parsed.previous_at_or_before(now) or moment(int(str(next_at)))
             self._inbox.send([Outgoing(tick(schedule, millis(latest)))])

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from polos.engine import schedules
+from polos.engine import native, schedules
 from polos.engine.commands import millis
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker, no_limit
@@ -46,10 +46,11 @@ class LocalWorker:
         self._thread.start()
 
     def _declare(self) -> None:
-        """Make schedules and triggers what the code declares."""
+        """Make schedules, triggers and rules what the code declares."""
         workflows = self._engine.workflows().values()
         known = self._engine.workflows().keys()
         schedules.reconcile(self._local.recurrences, schedules.declared(workflows), known)
+        native.reconcile(self._engine.backend.default_bus, native.declared(workflows), known)
         self._local.inbox.declare_triggers({one.id: one.trigger for one in workflows if one.trigger is not None})
 
     def take_all(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from polos import ambient
 from polos.client import Polos
-from polos.engine import queries
+from polos.engine import native, queries
 from polos.errors import UsageError
 from polos.handle import ExecutionHandle
 from polos.testing.harness import EPOCH, Crash, Delivery, Harness
@@ -147,6 +147,17 @@ class Environment:
         event = await self.client.encode_event(topic, data, event_type, event_id)
         await self.client.publish_events([event])
         return event.sequence
+
+    async def put_event(
+        self, source: str, detail_type: str, detail: Mapping[str, Any] | None = None, event_id: str | None = None
+    ) -> str:
+        """Put a native event on the account's default event bus, as an AWS service does; its id.
+
+        Each workflow with an `EventPattern` that it matches is started by `settle`, `advance` or `finish`. `event_id`
+        put twice is one event delivered twice.
+        """
+        text = native.detail_text(source, detail_type, detail)
+        return await self._drive(lambda: self._enter().put_event(source, detail_type, text, event_id))
 
     async def resume(self, handle: ExecutionHandle | str, step_key: str, data: Any = None) -> None:
         """Resume a suspended step."""

@@ -56,6 +56,10 @@ class Harness(Protocol):
         """When the next message, timer or tick that is not due yet will be; None: there is none."""
         ...
 
+    def put_event(self, source: str, detail_type: str, detail: str, event_id: str | None) -> str:
+        """Put a native event on the account's default bus; its id, which a test may choose."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from polos.clock import SystemClock
 from polos.core.conditions import Change, Condition, Item
 from polos.core.items import Key
-from polos.engine import schedules
+from polos.engine import native, schedules
 from polos.engine.commands import millis, moment
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker
@@ -128,12 +128,14 @@ class MemoryHarness:
             topics=counting,
             payloads=inner.payloads,
             recurrences=inner.recurrences,
+            default_bus=inner.default_bus,
             clock=self.clock,
             limits=LIMITS,
         )
         self.engine = Engine(backend, workflows=workflows)
         self.worker = Worker(self.engine)
         schedules.reconcile(inner.recurrences, schedules.declared(workflows().values()))
+        native.reconcile(inner.default_bus, native.declared(workflows().values()))
 
     def take_due(self) -> MemoryDelivery | None:
         self.local.recurrences.fire_due(self.engine.workflows().keys())
@@ -148,6 +150,9 @@ class MemoryHarness:
         now = millis(self.clock.now())
         later = [due for due in dues if due is not None]
         return moment(max(min(later), now)) if later else None
+
+    def put_event(self, source: str, detail_type: str, detail: str, event_id: str | None) -> str:
+        return self.local.backend.default_bus.put(source, detail_type, detail, event_id)
 
     def pending(self) -> int:
         """How many messages wait to be delivered, timers of the backend included."""

@@ -1,7 +1,8 @@
 """An AWS account that moto plays in this process, with one stack in it and a clock that a test moves.
 
 Owns what moto does not do as AWS does: it is not atomic between threads (a lock around it), its queues follow the real
-clock (here they follow the virtual one), and a message whose timeout has just passed is not visible yet (here it is).
+clock (here they follow the virtual one), a message whose timeout has just passed is not visible yet (here it is), and
+the time in an event that a rule's template passes on whole is a number (here as EventBridge writes it).
 One account can be open at a time.
 """
 
@@ -11,8 +12,8 @@ import itertools
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -21,6 +22,8 @@ import moto.sqs.models as sqs_models
 from moto import mock_aws
 from moto.cloudformation.models import Stack
 from moto.core.botocore_stubber import BotocoreStubber
+from moto.events.utils import EventTemplateParser
+from moto.moto_api._internal import mock_random
 
 from polos.aws.clients import Clients
 from polos.aws.settings import Settings
@@ -127,6 +130,13 @@ class MotoAccount:
         def visible(message: Any) -> bool:
             return milliseconds() >= message.visible_at
 
+        transform = EventTemplateParser.parse
+
+        def transform_event(input_template: str, input_paths_map: dict[str, Any], event: Any) -> dict[str, Any]:
+            if input_template:
+                event = {**event, "time": f"{clock.now():%Y-%m-%dT%H:%M:%SZ}"}
+            return transform(input_template, input_paths_map, event)
+
         parse = Stack.parse_template
 
         def parse_json_first(template: str) -> dict[str, Any]:
@@ -145,11 +155,22 @@ class MotoAccount:
             patch.object(sqs_models, "unix_time", seconds),
             patch.object(sqs_models, "unix_time_millis", milliseconds),
             patch.object(sqs_models.Message, "visible", property(visible)),
+            patch.object(EventTemplateParser, "parse", staticmethod(transform_event)),
             patch.object(BotocoreStubber, "__call__", one_at_a_time),
             patch.object(Stack, "parse_template", staticmethod(parse_json_first)),  # YAML takes half of the time
         ):
             self._undo.enter_context(patcher)
         self._undo.enter_context(mock_aws())
+
+    @contextmanager
+    def next_event_id(self, event_id: str | None) -> Generator[None]:
+        """Have moto give this id to the event that is put meanwhile; None: one of its own."""
+        if event_id is None:
+            yield
+            return
+        given, other = iter([event_id]), mock_random.uuid4
+        with _lock, patch.object(mock_random, "uuid4", lambda: next(given, None) or other()):
+            yield
 
     @property
     def lock(self) -> threading.RLock:

@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from polos.aws.backend import aws_backend
+from polos.aws.default_bus import EventBridgeDefaultBus
 from polos.aws.entry import Handler, Service, handler_of
 from polos.aws.telemetry import Silent
 from polos.aws.visibility import Visibility
 from polos.clock import SystemClock
-from polos.engine import schedules
+from polos.engine import native, schedules
 from polos.engine.commands import millis, moment
 from polos.engine.engine import Engine
 from polos.testing.harness import VirtualClock
@@ -26,7 +27,7 @@ from polos.testing.moto_schedules import MotoSchedules
 from polos.testing.moto_template import REGION
 from polos.workflow import Workflow
 
-_LANES = ("WakeQueue", "EventsQueue", "StartQueue")
+_LANES = ("WakeQueue", "EventsQueue", "NativeEventsQueue", "StartQueue")
 
 
 class _Context:
@@ -93,6 +94,7 @@ class MotoHarness:
         self._queues = sorted(self.handlers, key=_LANES.index)
         self._schedules = MotoSchedules(self.account)
         schedules.reconcile(backend.recurrences, schedules.declared(workflows().values()))
+        native.reconcile(backend.default_bus, native.declared(workflows().values()))
         self._schedules.next_due()  # schedules begin now
         self.requests.clear()
 
@@ -122,6 +124,10 @@ class MotoHarness:
             dues.append(millis(scheduled))
         later = [due for due in dues if due > now]
         return moment(min(later)) if later else None
+
+    def put_event(self, source: str, detail_type: str, detail: str, event_id: str | None) -> str:
+        with self.account.next_event_id(event_id):
+            return EventBridgeDefaultBus(self.account.aws, self.account.settings).put(source, detail_type, detail)
 
     def pending(self) -> int:
         """How many messages wait in the queues of the functions, delayed and received ones included."""

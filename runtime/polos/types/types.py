@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +28,17 @@ class BatchEventPayload(BaseModel):
     """The events of one batch, in order."""
 
     events: list[EventPayload]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPattern:
+    """Which native events of EventBridge trigger a workflow: `@workflow(trigger_on_event=EventPattern({...}))`.
+
+    `pattern` is an event pattern as EventBridge takes it, for the events of the account's default bus, for example
+    `{"source": ["aws.s3"], "detail-type": ["Object Created"]}`. The decorator checks it.
+    """
+
+    pattern: Mapping[str, Any]
 
 
 class SchedulePayload(BaseModel):
