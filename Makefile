@@ -13,6 +13,7 @@ TEMPLATE := $(wildcard template.yaml)
 SYNC := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV)
 EXPORT := $(BIN)/uv export --no-config --quiet --frozen --all-extras --no-hashes --no-emit-project --no-header --no-annotate
 PYTEST_ARGS ?=
+PARTS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -24,7 +25,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check static style types imports pins template format bench lock clean pip-venv
+.PHONY: help venv demo test chaos chaos-quick check static style types imports pins template format bench lock clean pip-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +37,12 @@ demo: $(READY) ## run the digest example on the embedded backend
 
 test: $(READY) ## run the tests, in random order on every core (PYTEST_ARGS="-k lease -n0" goes to pytest)
 	@$(PY) -m pytest -n auto $(PYTEST_ARGS)
+
+chaos: $(READY) ## crash and disturb everything, for a quarter of an hour or so; one table at the end (PARTS="sweep" chooses)
+	@$(PY) -m tests.chaos --full $(PARTS)
+
+chaos-quick: $(READY) ## the part of chaos that CI runs, in less than five minutes
+	@$(PY) -m tests.chaos $(PARTS)
 
 check: static test ## everything that must be green: style, types, imports, pins, template, tests
 
