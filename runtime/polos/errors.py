@@ -22,6 +22,7 @@ shows the same type, message and fields live, on replay, to the parent, to the c
     ├── CrashLoopError                an execution whose invocations kept dying
     ├── UsageError                    an API used where it cannot work (also a RuntimeError)
     └── BackendError                  the backend cannot be reached, or is not what it should be
+        └── PayloadCodecError         a value cannot be encoded or decoded by the codec of payloads
 """
 
 from __future__ import annotations
@@ -259,6 +260,13 @@ class UsageError(PolosError, RuntimeError):
 
 class BackendError(PolosError):
     """The backend cannot be reached, is not deployed, or holds something that this version does not understand."""
+
+
+class PayloadCodecError(BackendError):
+    """A stored value needs the codec that `POLOS_PAYLOAD_CODEC` names, and there is none here, or it failed.
+
+    Nothing is lost by it: a message that meets it comes again, and an execution goes on once the codec works.
+    """
 
 
 def _rebuild(cls: type[StepExecutionError], args: tuple[object, ...], state: dict[str, object]) -> StepExecutionError:

@@ -160,6 +160,20 @@ class Payloads(Protocol):
         ...
 
 
+class PayloadCodec(Protocol):
+    """What an application does to the bytes of every value before they are stored: its encryption, say.
+
+    Called from several threads at once. What it raises is not the execution's failure: the message comes again.
+    `encode` need not give the same bytes twice. A codec that changes keys puts the key's name into what it returns.
+    """
+
+    def encode(self, data: bytes) -> bytes: ...
+
+    def decode(self, data: bytes) -> bytes:
+        """What `encode` was given."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Recurring:
     """A recurring schedule: five-field cron, IANA time zone, one per workflow and key.
@@ -273,3 +287,4 @@ class Backend:
     default_bus: DefaultBus
     clock: Clock
     limits: Limits = field(default_factory=Limits)
+    codec: PayloadCodec | None = None

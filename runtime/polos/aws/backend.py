@@ -12,6 +12,7 @@ from polos.aws.table import DynamoTable
 from polos.aws.timers import SchedulerTimers
 from polos.aws.topics import EventBridgeTopics
 from polos.clock import SystemClock
+from polos.payloads import codec_named
 from polos.ports import Backend, Clock, Limits
 
 
@@ -31,4 +32,5 @@ def aws_backend(
         default_bus=EventBridgeDefaultBus(made, settings),
         clock=time,
         limits=limits or settings.limits(),
+        codec=codec_named(),
     )

@@ -33,7 +33,7 @@ def _context(turn: Turn) -> WorkflowContext:
     options, item, schema = turn.options, turn.execution, turn.workflow.state_schema
     state = None
     if schema is not None:
-        state = codec.decode(options["state"], schema) if "state" in options else schema()
+        state = codec.decode(turn.engine.vault.unseal(options["state"]), schema) if "state" in options else schema()
     root = commands.root_of(item)
     return WorkflowContext(
         turn.replay,

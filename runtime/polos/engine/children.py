@@ -141,6 +141,8 @@ def _child_start(
                    "wait": request.wait, **({"i": place[0], "n": place[1]} if place is not None else {})},
     }  # fmt: skip
     options |= {name: own[name] for name in ("session", "user") if name in own}
+    if "state" in options:
+        options["state"] = turn.engine.vault.seal(options["state"], f"The initial state of step {operation.key!r}")
     payload = turn.engine.stash(request.payload, child, f"The payload of step {operation.key!r}")
     return Start.of(child, request.workflow_id, payload, now, options)
 

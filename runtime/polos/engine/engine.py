@@ -42,7 +42,7 @@ class Engine:
         self.clock = backend.clock
         self.limits = backend.limits
         self.ledger = Ledger(backend.table)
-        self.vault = Vault(backend.payloads, backend.limits)
+        self.vault = Vault(backend.payloads, backend.limits, backend.codec)
         self.callables = callables or Callables()
         self.threads = threads or Threads()
         self.workflows = workflows

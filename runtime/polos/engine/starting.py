@@ -15,7 +15,7 @@ from polos.core import codec, items
 from polos.core.conditions import Item
 from polos.core.identity import check_execution_id, check_step_key, check_topic
 from polos.engine import commands
-from polos.engine.commands import Start
+from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
 from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
 from polos.ports import Event, Outgoing
@@ -41,12 +41,14 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
             raise InvalidPayloadError(f"The execution id {execution_id!r} has a '/', which is kept for children.")
     identity = execution_id or new_id()
     stored = engine.stash(text, identity, f"The payload of workflow {workflow.id!r}")
+    if "state" in chosen:
+        chosen["state"] = engine.vault.seal(chosen["state"], f"The initial state of {workflow.id!r}")
     chosen["sq"] = next_sequence(engine.now())
     command = Start.of(identity, workflow.id, stored, engine.now(), chosen)
     if execution_id is not None:
         before = engine.table.get(items.execution(execution_id))
         if before is not None and items.WORKFLOW in before:
-            _check_same(before, command)
+            _check_same(engine, before, command, text)
             if items.ENDED not in before:
                 engine.backend.inbox.send([command.message()])  # harmless; mends a start that was cut off
             return before
@@ -57,17 +59,26 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
     key = items.execution(command.execution_id)
     item = engine.ledger.note(key, {**command.attributes(), items.STATUS: "queued"})
     if items.WORKFLOW in item:
-        _check_same(item, command)
+        _check_same(engine, item, command, text)
     return item
 
 
-def _check_same(item: Item, command: Start) -> None:
-    """Raise `InvalidPayloadError` if the id was started before by another call; that one stands."""
+def _check_same(engine: Engine, item: Item, command: Start, text: str) -> None:
+    """Raise `InvalidPayloadError` if the id was started before by another call; that one stands.
+
+    A codec of payloads may make other bytes of the same payload: then what is stored is read (at most 2 requests).
+    """
     if items.text(item, items.WORKFLOW) != command.workflow_id:
         raise InvalidPayloadError(
             f"The execution id {command.execution_id!r} belongs to workflow {items.text(item, items.WORKFLOW)!r}."
         )
-    if items.document(item, items.START).get("pd") != command.options.get("pd"):
+    before = items.document(item, items.START)
+    same = before.get("pd") == command.options.get("pd")
+    if not same and engine.vault.encodes:
+        beside = commands.payload_is_beside(before)
+        kept = engine.table.get(commands.payload_key(command.execution_id, before)) if beside else None
+        same = text == engine.vault.fetch(Stored.of_item(kept or {}) if beside else Stored.of_item(item, items.INPUT))
+    if not same:
         raise InvalidPayloadError(
             f"The execution {command.execution_id!r} was started before with another payload; that one stands."
         )

@@ -1,33 +1,47 @@
 """Encoded values on their way into records and out of them: packing, and storage beside the table when large.
 
 A stored payload is written before the record that points to it, under a key made from its content (SPEC 2.4).
+
+With a codec of the application's, what is stored is the marker `ENCODED`, a byte that says whether text or compressed
+text was given to it, and what it made of that. Nothing else begins so: text is no bytes, and the first byte of
+compressed text is never 0 (RFC 1950, section 2.2: the compression method is 8). So old records stay readable.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
+from typing import Final
 
 from polos.core import items
 from polos.core.codec import pack, unpack
 from polos.core.conditions import Value
 from polos.engine.commands import Stored
-from polos.errors import SerializationError
-from polos.ports import Limits, Payloads
+from polos.errors import PayloadCodecError, SerializationError
+from polos.ports import Limits, PayloadCodec, Payloads
+
+ENCODED: Final = b"\x00"
+_SEALED: Final = "encoded:"  # no JSON text begins so
 
 
 class Vault:
     """`stash` and `fetch` of encoded values for one backend."""
 
-    def __init__(self, payloads: Payloads, limits: Limits) -> None:
-        self._payloads, self._limits = payloads, limits
+    def __init__(self, payloads: Payloads, limits: Limits, codec: PayloadCodec | None = None) -> None:
+        self._payloads, self._limits, self._codec = payloads, limits, codec
+
+    @property
+    def encodes(self) -> bool:
+        """Whether equal values may be stored as different bytes."""
+        return self._codec is not None
 
     def stash(self, text: str, *, owner: str, what: str) -> Stored:
         """Pack a value; over the inline limit (100 KB), store it under `owner` first. At most 1 request.
 
-        Raises `PayloadTooLargeError` over 50 MB, naming `what`.
+        Raises `PayloadTooLargeError` over 50 MB, naming `what`, and `PayloadCodecError`.
         """
-        packed = pack(text, what=what)
+        packed = self._encoded(pack(text, what=what), what)
         data = packed.encode() if isinstance(packed, str) else packed
         if len(data) <= self._limits.inline_bytes:
             return Stored(packed)
@@ -37,14 +51,57 @@ class Vault:
         return Stored(pointer=key)
 
     def fetch(self, stored: Stored) -> str:
-        """The text of a stored value. At most 1 request. Raises `SerializationError` if it is gone or broken."""
+        """The text of a stored value. At most 1 request.
+
+        Raises `SerializationError` if it is gone or broken, and `PayloadCodecError`.
+        """
         if stored.pointer is None:
-            return unpack(stored.data or "null")
+            return unpack(self._decoded(stored.data or "null"))
         try:
             data = self._payloads.get(stored.pointer)
         except KeyError:
             raise SerializationError(f"the stored payload {stored.pointer} is missing") from None
-        return unpack(data.decode() if stored.pointer.endswith(".t") else data)
+        return unpack(data.decode() if stored.pointer.endswith(".t") else self._decoded(data))
 
     def fetch_item(self, item: Mapping[str, Value], name: str = items.VALUE) -> str:
         return self.fetch(Stored.of_item(item, name))
+
+    def seal(self, text: str, what: str) -> str:
+        """A short value that is kept inside a JSON document. Raises `PayloadCodecError`."""
+        encoded = self._encoded(text, what)
+        return encoded if isinstance(encoded, str) else _SEALED + base64.b64encode(encoded).decode()
+
+    def unseal(self, text: str) -> str:
+        """What `seal` was given. Raises `PayloadCodecError`."""
+        if not text.startswith(_SEALED):
+            return text
+        return unpack(self._decoded(base64.b64decode(text[len(_SEALED) :])))
+
+    def _encoded(self, packed: str | bytes, what: str) -> str | bytes:
+        if self._codec is None:
+            return packed
+        kind, data = (b"t", packed.encode()) if isinstance(packed, str) else (b"z", packed)
+        try:
+            return ENCODED + kind + self._codec.encode(data)
+        except Exception as error:
+            raise PayloadCodecError(f"{what} could not be encoded by the codec of payloads: {_named(error)}") from error
+
+    def _decoded(self, data: str | bytes) -> str | bytes:
+        if isinstance(data, str) or not data.startswith(ENCODED):
+            return data
+        if self._codec is None:
+            raise PayloadCodecError(
+                "A stored value was written with a codec of payloads, and there is none here: set POLOS_PAYLOAD_CODEC "
+                "to the one of the stack."
+            )
+        try:
+            decoded = self._codec.decode(data[2:])
+            return decoded.decode() if data[1:2] == b"t" else decoded
+        except Exception as error:
+            raise PayloadCodecError(
+                f"A stored value could not be decoded by the codec of payloads: {_named(error)}"
+            ) from error
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

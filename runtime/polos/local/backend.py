@@ -12,6 +12,7 @@ from polos.local.inbox import LocalInbox, LocalPayloads
 from polos.local.presence import Presence
 from polos.local.recurrences import LocalRecurrences
 from polos.local.table import LocalTable
+from polos.payloads import codec_named
 from polos.ports import Backend, Clock, Limits
 
 
@@ -49,5 +50,6 @@ def local_backend(path: str | Path, *, clock: Clock | None = None, limits: Limit
         default_bus=LocalDefaultBus(database, inbox, chosen),
         clock=chosen,
         limits=limits or replace(Limits(), inline_bytes=1_000_000),
+        codec=codec_named(),
     )
     return LocalBackend(backend, database, table, inbox, recurrences, presence)

@@ -131,6 +131,7 @@ class MemoryHarness:
             default_bus=inner.default_bus,
             clock=self.clock,
             limits=LIMITS,
+            codec=inner.codec,
         )
         self.engine = Engine(backend, workflows=workflows)
         self.worker = Worker(self.engine)
