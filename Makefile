@@ -5,15 +5,21 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 UV := $(shell command -v uv 2>/dev/null)
 VENV := .venv
 SAM_VENV := .venv-sam
+EMULATOR_VENV := .venv-emulator
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 READY := $(VENV)/.ready
 SAM_READY := $(SAM_VENV)/.ready
+EMULATOR_READY := $(EMULATOR_VENV)/.ready
 TEMPLATE := $(wildcard template.yaml)
 SYNC := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV)
 EXPORT := $(BIN)/uv export --no-config --quiet --frozen --all-extras --no-hashes --no-emit-project --no-header --no-annotate
+COMPILE := $(BIN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+	--default-index https://pypi.org/simple
 PYTEST_ARGS ?=
 PARTS ?=
+E2E_ARGS ?=
+EMULATOR_PORT ?= 4566
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -25,7 +31,8 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos chaos-quick check static style types imports pins template format bench lock clean pip-venv
+.PHONY: help venv demo test chaos chaos-quick e2e emulator check static style types imports pins template format bench lock \
+	clean pip-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +50,13 @@ chaos: $(READY) ## crash and disturb everything, for a quarter of an hour or so;
 
 chaos-quick: $(READY) ## the part of chaos that CI runs, in less than five minutes
 	@$(PY) -m tests.chaos $(PARTS)
+
+e2e: $(READY) $(SAM_READY) $(EMULATOR_READY) ## deploy to an emulator of AWS with SAM, drive the stack from outside, print a table
+	@mkdir -p .aws-sam
+	@$(PY) -m pytest tests/emulator -p no:randomly --basetemp=.aws-sam/lane $(E2E_ARGS)
+
+emulator: $(SAM_READY) $(EMULATOR_READY) ## an emulator of AWS until Ctrl-C, to try a stack on (EMULATOR_PORT=4566)
+	@exec $(EMULATOR_VENV)/bin/python infra/emulator.py --port $(EMULATOR_PORT) --log-level WARNING
 
 check: static test ## everything that must be green: style, types, imports, pins, template, tests
 
@@ -80,15 +94,19 @@ bench: $(READY) ## run every benchmark in tests/bench
 		echo "== $$file"; $(PY) "$$file"; \
 	done
 
-lock: $(READY) ## choose the newest versions: uv.lock, requirements-dev.txt, requirements-sam.txt
+lock: $(READY) ## choose the newest versions: uv.lock and requirements-*.txt
 	@$(BIN)/uv lock --no-config --upgrade --default-index https://pypi.org/simple
 	@$(EXPORT) > requirements-dev.txt
-	@echo aws-sam-cli | $(BIN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --no-header \
-		--no-annotate --default-index https://pypi.org/simple --output-file requirements-sam.txt -
+	@echo aws-sam-cli | $(COMPILE) --output-file requirements-sam.txt -
+	@printf '%s\n' aws-sam-translator boto3 'ministack>=1.5.33' | $(COMPILE) --output-file requirements-emulator.txt -
 
 clean: ## remove what was built, the virtual environments too
-	rm -rf $(VENV) $(SAM_VENV) build dist .aws-sam .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(SAM_VENV) $(EMULATOR_VENV) build dist .aws-sam .hypothesis .import_linter_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment of its own ($1) with what a file of pinned requirements ($2) says, by uv or else by pip.
+pinned = { $(BIN)/uv venv --quiet --clear --python $(PY) $1 && $(BIN)/uv pip install --quiet --python $1 --requirement $2; } \
+	|| { $(PY) -m venv --clear $1 && $1/bin/python -m pip install -qq --requirement $2; }
 
 # The marker is touched last: a set-up that was broken off is done again from the start.
 $(READY): pyproject.toml uv.lock requirements-dev.txt
@@ -112,9 +130,11 @@ pip-venv:
 	@$(PY) -m pip install -qq --no-deps --editable .
 
 $(SAM_READY): requirements-sam.txt | $(READY)
-	@echo "setting up $(SAM_VENV), for sam validate"
-	@{ $(BIN)/uv venv --quiet --clear --python $(PY) $(SAM_VENV) \
-		&& $(BIN)/uv pip install --quiet --python $(SAM_VENV) --requirement requirements-sam.txt; } \
-		|| { $(PY) -m venv --clear $(SAM_VENV) \
-		&& $(SAM_VENV)/bin/python -m pip install -qq --requirement requirements-sam.txt; }
+	@echo "setting up $(SAM_VENV), with the SAM command line"
+	@$(call pinned,$(SAM_VENV),$<)
+	@touch $@
+
+$(EMULATOR_READY): requirements-emulator.txt | $(READY)
+	@echo "setting up $(EMULATOR_VENV), with an emulator of AWS"
+	@$(call pinned,$(EMULATOR_VENV),$<)
 	@touch $@

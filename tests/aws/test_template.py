@@ -164,6 +164,13 @@ def test_no_permission_is_for_everything() -> None:
         assert "*" not in resources, f"{name}: {statement['Action']}"
 
 
+def test_clients_may_ask_for_the_stack_by_its_name() -> None:
+    """The resource of a request by name is stack/NAME/*: a policy with the stack's id, NAME/UUID, denies it."""
+    (asked,) = [one for _, one in _statements() if one["Action"] == "cloudformation:DescribeStacks"]
+
+    assert asked["Resource"]["Fn::Sub"].endswith(":stack/${AWS::StackName}/*")
+
+
 def test_functions_may_make_timers_and_clients_schedules_and_not_the_other_way_round() -> None:
     made = {
         name: str(statement["Resource"])

@@ -1,0 +1,197 @@
+"""An emulator of AWS on this machine, to try a stack on without an account: ministack, and what it lacks.
+
+Runs in the foreground until SIGTERM or Ctrl-C, on 127.0.0.1 and one port, with only the services that the template
+uses; its data is in memory and goes with it. It needs the packages of requirements-emulator.txt and none of polos:
+
+    .venv-emulator/bin/python infra/emulator.py --port 4566 [--auth]
+
+With `--auth` the key "test" is the account's root, and every other principal may do what its policies say.
+
+Where ministack 1.5 is not what AWS documents, it is set right here, so that the stack that is tried is the stack that
+is deployed:
+
+- A mapping's `MaximumConcurrency` that comes from a template parameter is a string there, which ends its poller.
+  CloudFormation hands over the integer that the resource declares.
+- `<aws.scheduler.scheduled-time>` in a schedule's input stays as it is. Scheduler puts the nominal time there (User
+  Guide, "Adding context attributes").
+- Permissions for the batch requests of SQS are asked for by a name of their own. AWS asks for that of the single
+  request ("Actions, resources, and condition keys for Amazon SQS").
+- A schedule is always taken for one of the group "default", and a listing for no schedule at all. AWS takes the group
+  that the request names, and for a listing `schedule/*/*` (aws/aws-cdk issue 38201).
+- It is reached without TLS, which the bucket's policy forbids. Nothing leaves this machine, so a request counts as
+  encrypted.
+- A Lambda function gets the variables of the emulator's own process. Only some are kept from it (see `_clean`).
+
+It differs in more, which the lane that uses it says in tests/emulator/README.md. `GET /_polos/log` tells what was
+asked of the emulator, a line each, for the lane's table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+SERVICES = "cloudformation,cloudwatch,dynamodb,events,iam,kms,lambda,logs,s3,scheduler,sqs,sts"
+SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
+_TAG = re.compile(rb"slow-[a-z]+")
+_LOG: list[dict[str, Any]] = []
+
+
+def main() -> None:
+    arguments = _arguments()
+    _clean()
+    os.environ |= {
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(arguments.port),
+        "SERVICES": SERVICES,
+        "AUTH": "true" if arguments.auth else "false",
+        "LAMBDA_EXECUTOR": "local",
+        "LOG_LEVEL": arguments.log_level,
+    }
+    sys.argv = sys.argv[:1]
+    # Only now: ministack reads its environment when it is imported.
+    from ministack import app
+    from ministack.core import iam_actions
+    from ministack.services import eventbridge, lambda_svc
+
+    _let_numbers_be_numbers(lambda_svc)
+    _say_the_nominal_time(eventbridge)
+    _ask_for_permissions_by_their_names(iam_actions)
+    _take_requests_for_encrypted(app)
+    _count_invocations(lambda_svc)
+    app.app = _logged(app.app)
+    app.main()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="An emulator of AWS on 127.0.0.1.")
+    parser.add_argument("--port", type=int, default=4566)
+    parser.add_argument("--auth", action="store_true", help="enforce the policies of roles and users")
+    parser.add_argument("--log-level", default="INFO")
+    return parser.parse_args()
+
+
+def _clean() -> None:
+    """Functions inherit this environment: they must get their settings, and their credentials, from the template."""
+    for name in list(os.environ):
+        if name.startswith(("POLOS_", "AWS_", "POWERTOOLS_", "OTEL_")) or name in ("PYTHONPATH", "VIRTUAL_ENV"):
+            del os.environ[name]
+
+
+def _let_numbers_be_numbers(lambda_svc: Any) -> None:
+    concurrency = lambda_svc._sqs_esm_concurrency
+
+    def of_mapping(esm: dict[str, Any], *rest: Any) -> Any:
+        scaling = esm.get("ScalingConfig")
+        if scaling and "MaximumConcurrency" in scaling:
+            esm["ScalingConfig"] = {**scaling, "MaximumConcurrency": int(scaling["MaximumConcurrency"])}
+        return concurrency(esm, *rest)
+
+    lambda_svc._sqs_esm_concurrency = of_mapping
+
+
+def _say_the_nominal_time(eventbridge: Any) -> None:
+    invoke = eventbridge._invoke_target
+
+    def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], *rest: Any) -> Any:
+        said = target.get("Input") or ""
+        if event.get("Source") == "aws.scheduler" and SCHEDULED_TIME in said:
+            nominal = datetime.fromtimestamp(int(time.time()) // 60 * 60, UTC)
+            target = {**target, "Input": said.replace(SCHEDULED_TIME, f"{nominal:%Y-%m-%dT%H:%M:%SZ}")}
+        return invoke(target, event, rule, *rest)
+
+    eventbridge._invoke_target = invoke_target
+
+
+def _ask_for_permissions_by_their_names(iam_actions: Any) -> None:
+    action, resource = iam_actions.extract_iam_action, iam_actions.extract_resource_arn
+
+    def extract_iam_action(*request: Any) -> str | None:
+        found: str | None = action(*request)
+        return found.removesuffix("Batch") if found and found.startswith("sqs:") else found
+
+    def extract_resource_arn(
+        service: str, method: str, path: str, headers: Any, body: bytes, query: Any, *where: Any
+    ) -> str:
+        found: str = resource(service, method, path, headers, body, query, *where)
+        if service == "scheduler" and ":schedule/default/" in found:
+            group = query.get("groupName") or json.loads(body or b"{}").get("GroupName") or "default"
+            group = group[0] if isinstance(group, list) else group
+            return found.replace(":schedule/default/", f":schedule/{group}/")
+        if service == "scheduler" and path == "/schedules":
+            region, account = where
+            return f"arn:aws:scheduler:{region}:{account}:schedule/*/*"
+        return found
+
+    iam_actions.extract_iam_action, iam_actions.extract_resource_arn = extract_iam_action, extract_resource_arn
+
+
+def _take_requests_for_encrypted(app: Any) -> None:
+    pin = app.pin_request_origin
+    app.pin_request_origin = lambda source_ip, _: pin(source_ip, True)
+
+
+def _count_invocations(lambda_svc: Any) -> None:
+    execute = lambda_svc._execute_function
+
+    def execute_function(func: dict[str, Any], event: Any) -> Any:
+        name = (func.get("config") or func).get("FunctionName", "")
+        result = execute(func, event)
+        failed = bool(isinstance(result, dict) and result.get("error"))
+        _note("invocation", name, json.dumps(event).encode(), failed=failed)
+        return result
+
+    lambda_svc._execute_function = execute_function
+
+
+def _note(kind: str, what: str, text: bytes, **more: Any) -> None:
+    found = _TAG.search(text)
+    _LOG.append({"kind": kind, "what": what, "tag": found.group().decode() if found else "", **more})
+
+
+def _logged(app: Any) -> Any:
+    async def logged(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        if scope["path"] == "/_polos/log":
+            await _answer(send, scope["query_string"].decode())
+            return
+        body: list[bytes] = []
+
+        async def received() -> Any:
+            message = await receive()
+            body.append(message.get("body", b""))
+            return message
+
+        await app(scope, received, send)
+        _note("request", _operation(scope), b"".join(body) + scope["path"].encode())
+
+    return logged
+
+
+async def _answer(send: Any, query: str) -> None:
+    text = json.dumps(_LOG[int(query or 0) :]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": text})
+
+
+def _operation(scope: Any) -> str:
+    """The service and operation of a request: as its target header says, or else its signature and method."""
+    headers = dict(scope["headers"])
+    target = headers.get(b"x-amz-target", b"").decode()
+    if target:
+        return target.split("_", 1)[0].removeprefix("Amazon").partition(".")[0].lower() + "." + target.split(".")[-1]
+    signed = re.search(rb"Credential=[^/]+/\d+/[^/]+/([^/]+)/", headers.get(b"authorization", b""))
+    return f"{signed.group(1).decode() if signed else 'unsigned'}.{scope['method']}"
+
+
+if __name__ == "__main__":
+    main()
