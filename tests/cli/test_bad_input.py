@@ -81,6 +81,10 @@ def test_a_database_that_is_not_there_is_not_made(polos: Polos, place: Path, arg
         (("publish", "t", "{"), 2, ["event", "JSON"]),
         (("publish", "t" * 600, "1"), 2, ["topic", "600"]),
         (("publish", "", "1"), 2, ["topic"]),
+        (("publish", "t"), 2, ["TOPIC and JSON"]),
+        (("publish", "t", "{}", "--source", "s", "--detail-type", "d"), 2, ["no TOPIC"]),
+        (("publish", "{}", "--source", "s"), 2, ["--detail-type"]),
+        (("publish", "[]", "--source", "s", "--detail-type", "d"), 2, ["must be a dict"]),
         (("publish", "workflow/hello/x", "1"), 2, ["workflow/hello/x"]),
     ],
 )

@@ -13,9 +13,21 @@ from typing import IO
 
 import pytest
 
+from polos.local.backend import local_backend
+
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 Start = Callable[..., subprocess.Popen[str]]
 PATIENCE = 20.0
+
+
+UPLOADS = """
+from polos import EventPattern, WorkflowContext, workflow
+
+
+@workflow(trigger_on_event=EventPattern({"source": ["aws.s3"], "detail-type": ["Object Created"]}))
+async def on_upload(ctx: WorkflowContext, event: dict) -> str:
+    return event["detail"]["object"]["key"]
+"""
 
 
 def output(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -86,6 +98,27 @@ def test_dev_runs_what_others_start_publish_and_resume(processes: Start) -> None
     assert "Traceback" not in stderr
     shown = json.loads(output(processes("show", "one", "--json"))[1])
     assert shown["result"] == [{"item": "tea"}, True]
+
+
+def test_dev_starts_what_a_native_event_triggers(processes: Start, place: Path) -> None:
+    (place / "uploads.py").write_text(UPLOADS, encoding="utf-8")
+    put = ("publish", "--source", "aws.s3", "--detail-type", "Object Created", "--id", "e1")
+    dev = processes("dev", "uploads.py", "--no-reload", "--json")
+    try:
+        _line(dev, dev.stderr, lambda line: "on_upload (on native events)" in line)
+        local = local_backend(place / ".polos" / "local.db")
+        while not local.backend.default_bus.list():
+            time.sleep(0.05)
+        local.close()
+        for _ in range(2):
+            code, stdout, _ = output(processes(*put, '{"object": {"key": "cat.png"}}'))
+            assert (code, stdout) == (0, "put the event e1 of aws.s3 on the default bus\n")
+        line = json.loads(wait_for(dev, '"completed"'))
+    finally:
+        stop(dev)
+    assert line["execution"]["workflow_id"] == "on_upload"
+    assert json.loads(output(processes("show", line["execution"]["id"], "--json"))[1])["result"] == "cat.png"
+    assert len(json.loads(output(processes("list", "--json"))[1])["executions"]) == 1
 
 
 def test_dev_cancels_an_execution_and_says_so(processes: Start) -> None:

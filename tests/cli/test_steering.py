@@ -292,3 +292,16 @@ def test_schedules_are_listed_paused_resumed_and_deleted(polos: Polos) -> None:
     told = polos("schedules", "delete", *mine)
     assert (told.exit_code, told.stdout) == (2, "")
     assert "eu" in told.stderr
+
+
+def test_schedules_create_makes_one_and_changes_it(polos: Polos) -> None:
+    mine = ("nightly", "--app", "desk", "--key", "eu")
+    told = polos("schedules", "create", *mine, "0 3 * * *", "--timezone", "Europe/Berlin", "--overlap", "allow")
+    assert told.stdout.startswith("created the schedule eu of nightly; next at 2")
+    assert json.loads(polos("schedules", "create", *mine, "0 4 * * *", "--json").stdout)["id"] == "nightly:eu"
+    listed = json.loads(polos("schedules", "list", "--json").stdout)["schedules"]
+    assert [(one["cron"], one["timezone"], one["overlap"]) for one in listed] == [("0 4 * * *", "UTC", "skip")]
+    for bad in (("61 * * * *",), ("0 3 * * *", "--overlap", "maybe"), ("0 3 * * *", "--timezone", "Mars")):
+        told = polos("schedules", "create", *mine, *bad)
+        assert (told.exit_code, told.stdout) == (2, "")
+    assert polos("schedules", "create", "flaky", "0 3 * * *", "--app", "desk").exit_code == 2

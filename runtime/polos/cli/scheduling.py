@@ -44,12 +44,41 @@ async def list_schedules(
         stderr().print("No schedules.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("workflow", "key", "cron", "time zone", "next"):
+    for name in ("workflow", "key", "cron", "time zone", "overlap", "next"):
         table.add_column(name, overflow="fold")
     for one, at in zip(found, following, strict=True):
         when = f"{at.astimezone():%Y-%m-%d %H:%M}" if at is not None else "paused"
-        table.add_row(*(Text(cell) for cell in (one.workflow_id, one.key, one.cron, one.timezone, when)))
+        table.add_row(*(Text(cell) for cell in (one.workflow_id, one.key, one.cron, one.timezone, one.overlap, when)))
     stdout().print(table)
+
+
+@command
+async def create(
+    workflow: OfWorkflow,
+    expression: Annotated[str, typer.Argument(metavar="CRON", help="Minute, hour, day, month, weekday, in quotes.")],
+    timezone: Annotated[str, typer.Option("--timezone", metavar="ZONE", help="An IANA time zone.")] = "UTC",
+    key: Key = "global",
+    overlap: Annotated[
+        str, typer.Option("--overlap", metavar="skip|allow", help="What a time does while the run before is open.")
+    ] = "skip",
+    app: App = None,
+    stack: Stack = None,
+    local: Local = None,
+    as_json: Json = False,
+) -> None:
+    """Run a workflow at the times of a cron expression; made again with the same key, it is changed.
+
+    The workflow must be declared with schedule=True, or with a schedule.
+    """
+    connection = Connection.chosen(stack, local)
+    load_application(app)
+    async with connection.client() as polos:
+        made = await schedules.create(polos, workflow, expression, timezone, key, overlap)
+    if as_json:
+        print_json({"id": made, "workflow_id": workflow, "key": key, "schedule": "created"})
+    else:
+        following = cron.parse(expression, timezone).next_after(SystemClock().now())
+        stdout().print(f"created the schedule {key} of {workflow}; next at {following.astimezone():%Y-%m-%d %H:%M}")
 
 
 @command

@@ -110,6 +110,8 @@ async def _recent(polos: Polos, back: timedelta) -> ExecutionPage:
 def _describe(workflow: Workflow[..., object]) -> str:
     if workflow.trigger is not None:
         return f"{workflow.id} (on {workflow.trigger})"
+    if workflow.pattern is not None:
+        return f"{workflow.id} (on native events)"
     if workflow.schedule is not None:
         return f"{workflow.id} (at {workflow.schedule.cron})"
     return workflow.id

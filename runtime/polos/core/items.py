@@ -14,7 +14,7 @@ An execution's partition (pk = execution id, which never contains '#'):
 
     t#TOPIC            e#SEQUENCE#EVENT-ID  an event          w#EXECUTION#KEY  an execution that waits for one
     q#QUEUE#KEY        slots  who holds a slot                w#PRIORITY#TIME#EXECUTION  who waits for one
-    c#WORKFLOW#KEY     schedule  the last tick of a schedule
+    c#WORKFLOW#KEY     schedule  the last ticks of a schedule, those that started and those that were skipped
 
     g#WORKFLOW         collector  the next batch of events   e#SEQUENCE#EVENT-ID  an event waits for its batch
     d#WORKFLOW#EVENT-ID  event  an event for a batch, and which batch took it
@@ -98,6 +98,7 @@ COUNT: Final = "ct"
 LAST_TICK: Final = "la"
 LAST_BEFORE: Final = "lb"
 LAST_EXECUTION: Final = "le"
+SKIPPED: Final = "ss"
 EXECUTION_ID: Final = "x"
 STEP_KEY: Final = "sk_"
 

@@ -1,17 +1,18 @@
 """Ticks of schedules: exactly one execution, or one record of a skip, for every nominal time. Laws: L10.
 
 The execution's id is made from workflow, key and nominal time, so a tick that is delivered twice starts one. A tick
-that finds the execution before it still open is recorded under its own id as skipped.
+that finds the execution before it still open is recorded under its own id as skipped, unless `overlap="allow"`.
+docs/design.md, "Ticks", draws the races.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from polos.core import codec, cron, items
-from polos.core.conditions import Absent, AnyOf, Change, Less
+from polos.core.conditions import Change, Equals, Has, Item, Not
 from polos.core.failures import Failure
 from polos.core.identity import schedule_id, tick_id
 from polos.engine.commands import Start, Stored, moment
@@ -19,15 +20,17 @@ from polos.engine.engine import Engine
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError
 from polos.ports import ConditionFailed, Recurrences, Recurring
 from polos.types.types import SchedulePayload
-from polos.workflow import Workflow
+from polos.workflow import Workflow, check_overlap
+
+_LAST: Final = (items.LAST_TICK, items.LAST_BEFORE)
 
 
 def declared(workflows: Iterable[Workflow[Any, Any]]) -> list[Recurring]:
     """The schedules that the code asks for."""
     return [
-        Recurring(workflow.id, workflow.schedule.key, workflow.schedule.cron, workflow.schedule.timezone, declared=True)
+        Recurring(workflow.id, spec.key, spec.cron, spec.timezone, declared=True, overlap=spec.overlap)
         for workflow in workflows
-        if workflow.schedule is not None
+        if (spec := workflow.schedule) is not None
     ]
 
 
@@ -56,52 +59,85 @@ class Tick:
     key: str
     at: int
     schedule: cron.CronSchedule
+    overlap: str = "skip"
+
+    @property
+    def execution_id(self) -> str:
+        return tick_id(self.workflow_id, self.key, moment(self.at))
 
     @classmethod
     def of_message(cls, body: Mapping[str, Any]) -> Tick:
         """Raises `InvalidPayloadError`."""
         workflow_id, key, at = body.get("wf"), body.get("key"), body.get("at")
-        expression, timezone = body.get("cron"), body.get("tz")
+        expression, timezone, overlap = body.get("cron"), body.get("tz"), body.get("ov", "skip")
         if not (isinstance(workflow_id, str) and isinstance(key, str) and isinstance(at, int)):
             raise InvalidPayloadError("A tick message lacks its workflow, its key or its nominal time.")
         if not (isinstance(expression, str) and isinstance(timezone, str)):
             raise InvalidPayloadError("A tick message lacks its cron expression or its time zone.")
         try:
-            return cls(workflow_id, key, at, cron.parse(expression, timezone))
+            return cls(workflow_id, key, at, cron.parse(expression, timezone), check_overlap(overlap))
         except WorkflowDefinitionError as error:
             raise InvalidPayloadError(f"A tick message has a bad schedule: {error}") from None
 
 
 def fire(engine: Engine, tick: Tick) -> bool:
-    """Start the execution of one nominal time. Repeatable. At most 2 reads, 1 update and 1 send."""
-    workflow_id, key, at = tick.workflow_id, tick.key, tick.at
-    workflow = engine.workflows().get(workflow_id)
+    """Start the execution of one nominal time, or record that it is skipped. Repeatable. 1 to 3 gets and 1 update, then
+    1 send or 1 put.
+
+    Which of the two it is, and which tick is the last one, is decided by one write on the schedule's item, IF nothing
+    was decided since it was read: two ticks at once can't both find that nothing is open, nor can two copies of one
+    tick, before and after the end of the one that is open, decide differently.
+    """
+    workflow = engine.workflows().get(tick.workflow_id)
     if workflow is None:
         return True  # removed from the code since; its schedule goes with the next deployment
-    nominal = moment(at)
-    execution_id = tick_id(workflow_id, key, nominal)
-    state = engine.table.get(items.schedule(workflow_id, key)) or {}
-    again = items.text(state, items.LAST_EXECUTION) == execution_id
-    overlap = workflow.schedule.overlap if workflow.schedule is not None else "skip"
-    if overlap == "skip" and not again and _open(engine, items.text(state, items.LAST_EXECUTION)):
-        _record_skip(engine, execution_id, workflow_id)
+    state = _decide(engine, tick)
+    if state is None:
         return True
-    before = items.number(state, items.LAST_BEFORE if again else items.LAST_TICK, -1)
+    if str(tick.at) in items.strings(state, items.SKIPPED):
+        _record_skip(engine, tick)
+        return True
+    before = [at for at in (items.number(state, name, -1) for name in _LAST) if 0 <= at < tick.at]
+    nominal = moment(tick.at)
     payload = SchedulePayload(
         timestamp=nominal,
-        last_timestamp=moment(before) if before >= 0 else None,
+        last_timestamp=moment(max(before)) if before else None,
         timezone=tick.schedule.timezone,
-        schedule_id=schedule_id(workflow_id, key),
-        key=key,
+        schedule_id=schedule_id(tick.workflow_id, tick.key),
+        key=tick.key,
         upcoming=tick.schedule.next_after(nominal),
     )
     text = codec.encode(workflow.accept_tick(payload), annotation=workflow.input_annotation)
-    stored = engine.stash(text, execution_id, "The payload of a tick")
-    start = Start.of(execution_id, workflow_id, stored, engine.now(), {"trigger": {"schedule": key, "at": at}})
+    stored = engine.stash(text, tick.execution_id, "The payload of a tick")
+    options = {"trigger": {"schedule": tick.key, "at": tick.at}}
+    start = Start.of(tick.execution_id, tick.workflow_id, stored, engine.now(), options)
     engine.backend.inbox.send([start.message()])
-    if not again:
-        _note_started(engine, workflow_id, key, at, before, execution_id)
     return True
+
+
+def _decide(engine: Engine, tick: Tick) -> Item | None:
+    """The schedule's item once it says what becomes of the tick; None: that has been carried out already."""
+    at, key = str(tick.at), items.schedule(tick.workflow_id, tick.key)
+    state = engine.table.get(key) or {}
+    while True:
+        last, skipped = items.text(state, items.LAST_EXECUTION), items.strings(state, items.SKIPPED)
+        if last == tick.execution_id or at in skipped:
+            return state
+        own = engine.table.get(items.execution(tick.execution_id))
+        if own is not None and items.WORKFLOW in own:
+            return None
+        decided = items.number(state, items.COUNT)
+        if tick.overlap == "skip" and _open(engine, last):
+            change = Change(set={items.COUNT: decided + 1, items.SKIPPED: [*skipped, at][-engine.limits.spent :]})
+        else:
+            newest = items.number(state, items.LAST_TICK, -1)
+            later = {items.LAST_TICK: tick.at, items.LAST_BEFORE: newest} if tick.at > newest else {}
+            change = Change(set={items.COUNT: decided + 1, items.LAST_EXECUTION: tick.execution_id, **later})
+        same = Equals(items.COUNT, decided) if items.COUNT in state else Not(Has(items.COUNT))
+        try:
+            return engine.table.update(key, change, same)
+        except ConditionFailed as lost:
+            state = lost.item or {}
 
 
 def _open(engine: Engine, execution_id: str) -> bool:
@@ -111,18 +147,9 @@ def _open(engine: Engine, execution_id: str) -> bool:
     return item is None or items.ENDED not in item
 
 
-def _note_started(engine: Engine, workflow_id: str, key: str, at: int, before: int, execution_id: str) -> None:
-    change = Change(set={items.LAST_TICK: at, items.LAST_BEFORE: before, items.LAST_EXECUTION: execution_id})
-    newer = AnyOf(Absent(), Less(items.LAST_TICK, at))
-    try:
-        engine.table.update(items.schedule(workflow_id, key), change, newer)
-    except ConditionFailed:
-        return
-
-
-def _record_skip(engine: Engine, execution_id: str, workflow_id: str) -> None:
+def _record_skip(engine: Engine, tick: Tick) -> None:
     now = engine.now()
-    start = Start.of(execution_id, workflow_id, Stored("null"), now, {"trigger": {"skipped": "overlap"}})
+    start = Start.of(tick.execution_id, tick.workflow_id, Stored("null"), now, {"trigger": {"skipped": "overlap"}})
     why = Failure("ScheduleOverlap", "skipped: the execution of the tick before was still open", None, 0)
     skip = {
         **start.attributes(),
@@ -131,4 +158,4 @@ def _record_skip(engine: Engine, execution_id: str, workflow_id: str) -> None:
         items.TTL: now // 1000 + int(engine.limits.retention),
         items.FAILURE: items.as_document(why.to_json()),
     }
-    engine.ledger.note(items.execution(execution_id), skip)
+    engine.ledger.note(items.execution(tick.execution_id), skip)

@@ -15,13 +15,16 @@ from polos.core.identity import check_queue, schedule_id
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError
 from polos.ports import Recurring
 from polos.types.types import SchedulePayload
-from polos.workflow import Workflow, find_workflow
+from polos.workflow import Workflow, check_overlap, find_workflow
 
 __all__ = ["Schedule", "SchedulePayload", "create", "delete", "list", "pause", "resume"]
 
 
 class Schedule(BaseModel):
-    """One schedule: five-field cron, IANA time zone, one for each workflow and key."""
+    """One schedule: five-field cron, IANA time zone, one for each workflow and key.
+
+    `overlap` says what a tick does that finds the execution before it still open: "skip" or "allow".
+    """
 
     id: str
     workflow_id: str
@@ -29,6 +32,7 @@ class Schedule(BaseModel):
     cron: str
     timezone: str
     paused: bool
+    overlap: str = "skip"
 
 
 async def create(
@@ -37,21 +41,24 @@ async def create(
     cron: str,
     timezone: str = "UTC",
     key: str = "global",
+    overlap: str = "skip",
 ) -> str:
     """Run a workflow at the times of a five-field cron expression; returns the schedule's id.
 
-    One schedule for each workflow and key: creating it again changes it. Raises `InvalidPayloadError` if the workflow
-    is not declared with `schedule=`, or if the expression or the time zone is wrong. On AWS: 1 or 2 requests.
+    One schedule for each workflow and key: creating it again changes it. A tick that finds the execution before it
+    still open is skipped, or with `overlap="allow"` started beside it. Raises `InvalidPayloadError` if the workflow is
+    not declared with `schedule=`, or if the expression, the time zone or `overlap` is wrong.
     """
     found = find_workflow(workflow)
     if not found.schedulable:
         raise InvalidPayloadError(f"Workflow {found.id!r} can't be scheduled: declare it with schedule=True.")
     check_queue(key)
     try:
+        check_overlap(overlap)
         cron_expressions.parse(cron, timezone)
     except WorkflowDefinitionError as error:
         raise InvalidPayloadError(str(error)) from None
-    await ambient.client(client).apply_schedule(Recurring(found.id, key, cron, timezone))
+    await ambient.client(client).apply_schedule(Recurring(found.id, key, cron, timezone, overlap=overlap))
     return schedule_id(found.id, key)
 
 
@@ -69,6 +76,7 @@ async def list(
             cron=one.cron,
             timezone=one.timezone,
             paused=one.paused,
+            overlap=one.overlap,
         )
         for one in sorted(found, key=lambda one: (one.workflow_id, one.key))
         if wanted in (None, one.workflow_id)
