@@ -36,3 +36,31 @@ def codec_named(environment: Mapping[str, str] | None = None) -> PayloadCodec | 
             f"encode(bytes) -> bytes and decode(bytes) -> bytes."
         )
     return found
+
+
+class MissingCodec:
+    """Stands for the codec of a stack in a process that was not told of it: it can do what needs no values."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def encode(self, data: bytes) -> bytes:
+        raise self._error()
+
+    def decode(self, data: bytes) -> bytes:
+        raise self._error()
+
+    def _error(self) -> UsageError:
+        return UsageError(
+            f"the stack stores values with the codec {self._name!r}; set {VARIABLE} here to where it can be found."
+        )
+
+
+def codec_of_stack(declared: str) -> PayloadCodec | None:
+    """The codec for a stack that says which one its functions use ("none": none, whatever the environment says).
+
+    In the stack's functions and its clients, the environment names it; nothing is imported because a stack says so.
+    """
+    if declared == NONE:
+        return None
+    return codec_named() or MissingCodec(declared)

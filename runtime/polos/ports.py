@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 from polos.core.conditions import Change, Condition, Item
@@ -98,12 +99,16 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as received. `extend(seconds)` moves the moment at which it is delivered again unless deleted."""
+    """One message as received. `extend(seconds)` moves the moment at which it is delivered again unless deleted.
+
+    `sent` is when it was sent (ms), where the backend says.
+    """
 
     id: str
     body: Mapping[str, Any]
     received: int
     extend: Callable[[float], None]
+    sent: int | None = None
 
 
 class Inbox(Protocol):
@@ -239,6 +244,53 @@ class DefaultBus(Protocol):
         ...
 
 
+class Notice(StrEnum):
+    """What the engine tells of its work. Each is told by the write that made it true, so once, or seldom not at all."""
+
+    STARTED = "ExecutionsStarted"
+    COMPLETED = "ExecutionsCompleted"
+    FAILED = "ExecutionsFailed"
+    CANCELLED = "ExecutionsCancelled"
+    TIMED_OUT = "ExecutionsTimedOut"
+    CRASH_LOOPS = "CrashLoops"
+    """Executions that failed because their invocations kept dying; they count as failed, too."""
+    DEATHS = "InvocationDeaths"
+    """Invocations that ended without saying so, found by their successors."""
+    STEP_RETRIES = "StepRetries"
+    WAKE_TO_RUN = "WakeToRun"
+    """Milliseconds from the moment at which an execution could move to the moment at which somebody owned it."""
+
+
+class Telemetry(Protocol):
+    """What is told of the work, for metrics and logs. Nothing depends on it; it makes no request and never raises."""
+
+    def note(self, notice: Notice, workflow_id: str, value: float = 1.0) -> None:
+        """Something happened, or was measured. From any thread."""
+        ...
+
+    def owns(self, workflow_id: str, epoch: int) -> None:
+        """This thread, and what it starts, works under this epoch from now on."""
+        ...
+
+
+class NoTelemetry:
+    """Nobody is told."""
+
+    def note(self, notice: Notice, workflow_id: str, value: float = 1.0) -> None:
+        return
+
+    def owns(self, workflow_id: str, epoch: int) -> None:
+        return
+
+
+class Lifecycle(Protocol):
+    """Telling other programs how executions begin and end, without their payloads."""
+
+    def tell(self, about: Mapping[str, Any]) -> None:
+        """Publish one status. Repeatable: `about["id"]` is the same whenever the same status is told. 1 request."""
+        ...
+
+
 class Clock(Protocol):
     """Time. Wall time goes into records; monotonic time measures leases and deadlines."""
 
@@ -288,3 +340,5 @@ class Backend:
     clock: Clock
     limits: Limits = field(default_factory=Limits)
     codec: PayloadCodec | None = None
+    telemetry: Telemetry = field(default_factory=NoTelemetry)
+    lifecycle: Lifecycle | None = None

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from polos.aws import entry, lambda_handler, records, telemetry
 from polos.aws.backend import aws_backend
 from polos.aws.entry import Service, handler_of
-from polos.aws.telemetry import Powertools
+from polos.aws.telemetry import Silent
 from polos.aws.visibility import Visibility
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker
@@ -44,20 +44,26 @@ class FakeWorker:
         return self.answer(message)
 
 
-class Noted:
+class Noted(Silent):
     """Telemetry that keeps what it is told."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.executions: list[str | None] = []
+        self.queues: set[str] = set()
+        self.ages: list[float] = []
 
     @contextmanager
-    def about(self, execution_id: str | None) -> Iterator[None]:
-        self.executions.append(execution_id)
+    def about(self, body: Mapping[str, Any]) -> Iterator[None]:
+        self.executions.append(body.get("x"))
         yield
 
-    def count(self, counts: Counter[str]) -> None:
-        self.counts += counts
+    def waited(self, queue: str, age: float) -> None:
+        self.ages.append(age)
+
+    def message(self, outcome: str, queue: str) -> None:
+        self.counts[outcome] += 1
+        self.queues.add(queue)
 
 
 @pytest.fixture
@@ -73,7 +79,7 @@ def worker() -> FakeWorker:
 @pytest.fixture
 def service(account: MotoAccount, worker: FakeWorker, told: Noted) -> Service:
     engine = Engine(aws_backend(account.settings, account.clock, clients=account.runtime), workflows=dict)
-    service = Service(engine, Visibility(account.runtime, account.settings), told)
+    service = Service(engine, account.settings, Visibility(account.runtime, account.settings), told)
     service.worker = worker  # type: ignore[assignment]
     return service
 
@@ -144,6 +150,7 @@ def test_a_record_becomes_a_message(service: Service, worker: FakeWorker, wakes:
     assert worker.remaining == [12.345]
     assert told.executions == ["e1"]
     assert told.counts == {telemetry.HANDLED: 1}
+    assert told.queues == {"wake"}
 
 
 def test_the_id_of_a_message_stays_the_same_when_it_comes_again(
@@ -477,38 +484,3 @@ def test_a_missing_environment_says_what_is_missing(monkeypatch: pytest.MonkeyPa
 def test_an_unknown_role_is_refused() -> None:
     with pytest.raises(UsageError, match="no role 'banana'; the roles are events, work"):
         lambda_handler("banana")
-
-
-# ---- telemetry
-
-
-def test_log_lines_carry_the_execution(application: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
-    told = Powertools("stack")
-    for handler in logging.getLogger("polos").handlers:
-        assert isinstance(handler, logging.StreamHandler)
-        handler.setStream(sys.stdout)
-    with told.about("e1"):
-        logging.getLogger("polos.engine").warning("inside")
-    with told.about(None):
-        logging.getLogger("polos.engine").warning("outside")
-
-    inside, outside = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert (inside["message"], inside["execution_id"]) == ("inside", "e1")
-    assert "execution_id" not in outside
-
-
-def test_metrics_are_one_line_of_what_is_not_zero(
-    application: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
-    told = Powertools("mystack")
-
-    told.count(Counter({telemetry.HANDLED: 2, telemetry.FAILED: 1}))
-    told.count(Counter())
-
-    (line,) = capsys.readouterr().out.splitlines()
-    metrics = json.loads(line)
-    assert metrics["MessagesHandled"] == [2.0]
-    assert metrics["MessagesFailed"] == [1.0]
-    assert metrics["service"] == "mystack"
-    assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Polos"

@@ -10,14 +10,14 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, TokenRetrievalError
 
 from polos.aws import faults
-from polos.aws.settings import NAMES, Settings, in_environment
+from polos.aws.settings import NAMES, OPTIONS, Settings, in_environment
 from polos.errors import BackendError
 from polos.testing.moto_account import MotoAccount
 from polos.testing.moto_template import REGION
 
 
 def test_every_setting_has_a_variable_and_an_output() -> None:
-    assert {field.name for field in fields(Settings)} == {*NAMES, "stack", "region"}
+    assert {field.name for field in fields(Settings)} == {*NAMES, *OPTIONS, "stack", "region"}
 
 
 def test_the_stack_and_the_environment_of_its_functions_say_the_same(account: MotoAccount) -> None:

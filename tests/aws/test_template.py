@@ -13,7 +13,7 @@ import pytest
 from polos.aws.default_bus import rule_name
 from polos.aws.records import ROLES
 from polos.aws.recurrences import PREFIX as RECURRENCES
-from polos.aws.settings import NAMES, STACK_NAME
+from polos.aws.settings import NAMES, OPTIONS, STACK_NAME
 from polos.aws.timers import PREFIX as TIMERS
 from polos.aws.topics import DETAIL_TYPE, SOURCE
 from polos.core import items
@@ -57,20 +57,20 @@ def test_every_handler_file_is_used() -> None:
 
 
 def test_every_variable_that_is_read_is_set_and_the_other_way_round() -> None:
-    read = {variable for variable, _ in NAMES.values()} | {STACK_NAME, "POLOS_APP"}
+    read = {variable for variable, *_ in (*NAMES.values(), *OPTIONS.values())} | {STACK_NAME, "POLOS_APP"}
 
     assert read == {name for name in ENVIRONMENT if name.startswith("POLOS_")}
     assert "POLOS_STACK" not in ENVIRONMENT  # a function must not ask CloudFormation for what it was given
 
 
 def test_every_output_that_is_read_is_there_and_says_what_the_environment_says() -> None:
-    for variable, output in NAMES.values():
+    for variable, output, *_ in (*NAMES.values(), *OPTIONS.values()):
         assert TEMPLATE["Outputs"][output]["Value"] == ENVIRONMENT[variable]
 
 
 def test_every_variable_of_the_code_is_known() -> None:
     known = {*ENVIRONMENT, "POLOS_STACK"}
-    for path in (ROOT / "runtime" / "polos" / "aws").glob("*.py"):
+    for path in (ROOT / "runtime" / "polos" / "aws").rglob("*.py"):
         for name in re.findall(r'"(POLOS_[A-Z_]+)"', path.read_text()):
             assert name in known, f"{path.name} reads {name}"
 

@@ -18,10 +18,13 @@ from polos import (
     BatchWorkflowInput,
     InvalidPayloadError,
     PayloadCodecError,
+    Polos,
     UsageError,
     WorkflowContext,
     workflow,
 )
+from polos.aws.backend import aws_backend
+from polos.engine.engine import Engine
 from polos.payloads import codec_named
 from polos.testing import Environment
 from tests.laws.worlds import World, law, noise
@@ -191,3 +194,27 @@ def test_an_object_that_is_no_codec_is_refused(name: str) -> None:
 def test_an_object_that_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match="'json' has no 'nothing'|json has no 'nothing'"):
         codec_named({"POLOS_PAYLOAD_CODEC": "json:nothing"})
+
+
+def test_a_client_that_was_not_told_of_a_stacks_codec_stores_nothing_plain(
+    monkeypatch: pytest.MonkeyPatch, codec: Masking
+) -> None:
+    """It can do what needs no values, and says what to set for the rest."""
+
+    async def run() -> None:
+        async with Environment("moto", workflows=[child]) as env:
+            settings = env.harness.account.settings  # type: ignore[attr-defined]
+            assert settings.payload_codec == "masking_for_tests:codec"
+            monkeypatch.delenv("POLOS_PAYLOAD_CODEC")
+            backend = aws_backend(settings, env.harness.clock, clients=env.harness.account.runtime)  # type: ignore[attr-defined]
+            client = Polos(engine=Engine(backend, workflows=lambda: {child.id: child}))
+            assert await client.list_executions() is not None
+            with pytest.raises(PayloadCodecError, match="'masking_for_tests:codec'; set POLOS_PAYLOAD_CODEC"):
+                await child.start(SECRET, client=client)
+            assert world_is_empty(env)
+
+    asyncio.run(run())
+
+
+def world_is_empty(env: Environment) -> bool:
+    return env.harness.take_due() is None

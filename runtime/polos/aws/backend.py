@@ -5,6 +5,7 @@ from __future__ import annotations
 from polos.aws.clients import Clients
 from polos.aws.default_bus import EventBridgeDefaultBus
 from polos.aws.inbox import SqsInbox
+from polos.aws.lifecycle import EventBridgeLifecycle
 from polos.aws.payloads import S3Payloads
 from polos.aws.recurrences import SchedulerRecurrences
 from polos.aws.settings import Settings
@@ -12,25 +13,33 @@ from polos.aws.table import DynamoTable
 from polos.aws.timers import SchedulerTimers
 from polos.aws.topics import EventBridgeTopics
 from polos.clock import SystemClock
-from polos.payloads import codec_named
-from polos.ports import Backend, Clock, Limits
+from polos.payloads import codec_of_stack
+from polos.ports import Backend, Clock, Limits, NoTelemetry, Telemetry
 
 
 def aws_backend(
-    settings: Settings, clock: Clock | None = None, *, clients: Clients | None = None, limits: Limits | None = None
+    settings: Settings,
+    clock: Clock | None = None,
+    *,
+    clients: Clients | None = None,
+    limits: Limits | None = None,
+    telemetry: Telemetry | None = None,
 ) -> Backend:
     """The backend of a stack. No requests; makes one client (DynamoDB's), the others when they are needed."""
     time = clock or SystemClock()
     made = clients or Clients(settings.region)
+    topics = EventBridgeTopics(made, settings.bus, time)
     return Backend(
         table=DynamoTable(made.dynamodb, settings.table, time),
         inbox=SqsInbox(made, start_url=settings.start_queue_url, wake_url=settings.wake_queue_url, clock=time),
         timers=SchedulerTimers(made, settings),
-        topics=EventBridgeTopics(made, settings.bus, time),
+        topics=topics,
         payloads=S3Payloads(made, settings.bucket),
         recurrences=SchedulerRecurrences(made, settings),
         default_bus=EventBridgeDefaultBus(made, settings),
         clock=time,
         limits=limits or settings.limits(),
-        codec=codec_named(),
+        codec=codec_of_stack(settings.payload_codec),
+        telemetry=telemetry or NoTelemetry(),
+        lifecycle=EventBridgeLifecycle(topics, settings.bus) if settings.lifecycle_events else None,
     )

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -25,7 +24,7 @@ from polos.aws.backend import aws_backend
 from polos.aws.clients import Clients
 from polos.aws.records import Record
 from polos.aws.settings import Settings
-from polos.aws.telemetry import Powertools, Telemetry
+from polos.aws.telemetry import Messages, Powertools
 from polos.aws.visibility import Visibility
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker
@@ -51,19 +50,19 @@ class _NotDone(Exception):
 class Service:
     """One application on one stack, as long as the container lives. Thread-safe."""
 
-    def __init__(self, engine: Engine, visibility: Visibility, told: Telemetry) -> None:
-        self.engine, self.visibility, self.told = engine, visibility, told
+    def __init__(self, engine: Engine, settings: Settings, visibility: Visibility, told: Messages) -> None:
+        self.engine, self.settings, self.visibility, self.told = engine, settings, visibility, told
         self.worker = Worker(engine)
 
     @classmethod
     def of_environment(cls) -> Service:
         """Built from what the template put into the environment. No requests."""
         settings = Settings.from_environment()
-        told = Powertools(settings.stack)
+        told = Powertools(settings.stack, by_workflow=settings.workflow_metrics)
         clients = Clients(settings.region)
         version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "default")
-        engine = Engine(aws_backend(settings, clients=clients), deployment_id=version)
-        return cls(engine, Visibility(clients, settings), told)
+        engine = Engine(aws_backend(settings, clients=clients, telemetry=told), deployment_id=version)
+        return cls(engine, settings, Visibility(clients, settings), told)
 
 
 def handler_of(service: Service, role: str | None = None) -> Handler:
@@ -73,18 +72,18 @@ def handler_of(service: Service, role: str | None = None) -> Handler:
     def handle(event: Any, context: Context) -> Any:
         if not records.are_sqs_records(event):
             raise InvalidPayloadError("The function was invoked with something that is not a batch of SQS records.")
-        counts: Counter[str] = Counter()
         processor: Any = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
         def each(record: Any) -> None:
-            outcome = _handle(service, role, Record.of(record.raw_event), context)
-            counts[outcome] += 1
+            parsed = Record.of(record.raw_event)
+            outcome = _handle(service, role, parsed, context)
+            service.told.message(outcome, service.settings.queue_of(parsed.queue_arn))
             if outcome != telemetry.HANDLED:
                 raise _NotDone
 
         with processor(records=event["Records"], handler=each):
             processor.process()
-        service.told.count(counts)
+        service.told.flush()
         return processor.response()
 
     return handle
@@ -103,10 +102,10 @@ def _handle(service: Service, role: str | None, record: Record, context: Context
         body = records.message_of(record.body, role)
     except InvalidPayloadError as error:
         return _refused(service, record, error)
-    execution_id = body.get("x")
-    with service.told.about(execution_id if isinstance(execution_id, str) else None):
+    _tell_age(service, record, body.get("due"))
+    with service.told.about(body):
         try:
-            done = service.worker.handle(Message(record.id, body, record.received, extend), remaining)
+            done = service.worker.handle(Message(record.id, body, record.received, extend, record.sent), remaining)
         except InvalidPayloadError as error:
             return _refused(service, record, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, its neighbours go on, and it is tried again
@@ -115,6 +114,14 @@ def _handle(service: Service, role: str | None, record: Record, context: Context
             service.visibility.back_off(record)
             return telemetry.FAILED
     return telemetry.HANDLED if done else telemetry.KEPT
+
+
+def _tell_age(service: Service, record: Record, due: object) -> None:
+    """How long a message waited until it was received first, beyond the time for which it was meant to wait."""
+    if record.received == 1 and record.sent is not None and record.first_received is not None:
+        since = max(record.sent, due) if isinstance(due, int) else record.sent
+        queue = service.settings.queue_of(record.queue_arn)
+        service.told.waited(queue, max(0, record.first_received - since))
 
 
 def _refused(service: Service, record: Record, error: InvalidPayloadError) -> str:

@@ -29,7 +29,8 @@ _OF_EVENTS = frozenset({"event", "native", "tick"})
 class Record:
     """The parts of an SQS record that matter (Lambda Developer Guide, "Using Lambda with Amazon SQS", example event).
 
-    `id` stays the same when the message is delivered again, `receipt` does not.
+    `id` stays the same when the message is delivered again, `receipt` does not. `sent` and `first_received` are
+    milliseconds since 1970.
     """
 
     id: str
@@ -37,6 +38,8 @@ class Record:
     body: str
     received: int
     queue_arn: str
+    sent: int | None = None
+    first_received: int | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Record:
@@ -47,7 +50,13 @@ class Record:
             str(record["body"]),
             int(attributes.get("ApproximateReceiveCount", 1)),
             str(record.get("eventSourceARN", "")),
+            _millis(attributes.get("SentTimestamp")),
+            _millis(attributes.get("ApproximateFirstReceiveTimestamp")),
         )
+
+
+def _millis(text: object) -> int | None:
+    return int(text) if isinstance(text, str) and text.isdigit() else None
 
 
 def are_sqs_records(event: object) -> bool:

@@ -35,7 +35,15 @@ NAMES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Each setting's environment variable and stack output."""
 
+OPTIONS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "payload_codec": ("POLOS_PAYLOAD_CODEC", "PayloadCodec", "none"),
+    "lifecycle_events": ("POLOS_LIFECYCLE_EVENTS", "LifecycleEvents", "off"),
+    "workflow_metrics": ("POLOS_WORKFLOW_METRICS", "WorkflowMetrics", "on"),
+}
+"""As `NAMES`, with what holds where it is not said."""
+
 STACK_NAME: Final = "POLOS_STACK_NAME"
+_SWITCHES = frozenset({"lifecycle_events", "workflow_metrics"})
 _NUMBERS = frozenset({"retention_days", "event_retention_hours"})
 _UNUSABLE = frozenset(
     {
@@ -73,6 +81,9 @@ class Settings:
     scheduler_role_arn: str
     retention_days: int = 14
     event_retention_hours: int = 24
+    payload_codec: str = "none"
+    lifecycle_events: bool = False
+    workflow_metrics: bool = True
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -88,6 +99,7 @@ class Settings:
                 f"The environment lacks {', '.join(missing)}; a function of the stack has them from template.yaml, and "
                 f"other programs name the stack with POLOS_STACK."
             )
+        found |= {name: given.get(variable) or default for name, (variable, _, default) in OPTIONS.items()}
         return cls._of(given.get(STACK_NAME) or found["table"], region, found, "the environment")
 
     @classmethod
@@ -121,6 +133,7 @@ class Settings:
                 f"The stack {name!r} in {region} lacks the outputs {', '.join(missing)}: it is half deployed, or of an "
                 f"older version. Deploy it again."
             )
+        found |= {setting: outputs.get(output) or default for setting, (_, output, default) in OPTIONS.items()}
         return cls._of(name, region, found, f"the stack {name!r}")
 
     @classmethod
@@ -131,11 +144,26 @@ class Settings:
             if not text.isascii() or not text.isdigit() or int(text) < 1:
                 raise BackendError(f"{NAMES[name][0]} in {where} is {text!r}; it must be a whole number above 0.")
             values[name] = int(text)
+        for name in _SWITCHES:
+            if found[name] not in ("on", "off"):
+                raise BackendError(f"{OPTIONS[name][0]} in {where} is {found[name]!r}; it must be 'on' or 'off'.")
+            values[name] = found[name] == "on"
         return cls(stack=stack, region=region, **values)
 
     def limits(self) -> Limits:
         """The protocol's numbers, with this stack's retention."""
         return Limits(retention=self.retention_days * 86_400.0, event_retention=self.event_retention_hours * 3_600.0)
+
+    def queue_of(self, arn: str) -> str:
+        """What the queue of an ARN is for: "start", "wake", "events", "native"; "other" for one of the user's own."""
+        name = arn.rpartition(":")[2]
+        lanes = {
+            "start": self.start_queue_url,
+            "wake": self.wake_queue_url,
+            "events": self.events_queue_url,
+            "native": self.native_events_queue_url,
+        }
+        return next((lane for lane, url in lanes.items() if url.rpartition("/")[2] == name), "other")
 
     def queue_url(self, arn: str) -> str | None:
         """The URL of one of the stack's queues, by the ARN that a received record names; None: not one of them."""

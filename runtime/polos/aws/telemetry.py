@@ -1,70 +1,103 @@
-"""Logs as JSON lines with the execution id, and a few metrics. Powertools for AWS Lambda does both.
+"""What a function of the stack says about its work: JSON lines in the log, and metrics through the log.
 
-Metrics are written to the log in the embedded metric format, at most one line an invocation (CloudWatch User Guide,
-"Embedding metrics within logs"), and only those that are not zero. No tracing by X-Ray.
+Each line that is written while a message is handled carries `execution_id`, `workflow_id`, `message_type`, and, once
+the lease is held, `epoch`. Payloads, results and event data are never logged, by no level. Powertools for AWS Lambda
+writes the lines; `metrics` the metrics. Nothing here makes a request.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-NAMESPACE: Final = "Polos"
+from polos.aws.metrics import Metrics
+from polos.ports import NoTelemetry, Notice, Telemetry
+from polos.workflow import get_all_workflows
+
 HANDLED: Final = "MessagesHandled"
 KEPT: Final = "MessagesKept"
 FAILED: Final = "MessagesFailed"
 REFUSED: Final = "MessagesRefused"
+AGE: Final = "MessageAge"
+"""Milliseconds that a message waited in its queue before it was received for the first time."""
+
+_KEYS: Final[Mapping[str, str]] = {"x": "execution_id", "wf": "workflow_id", "t": "message_type"}
+_LONGEST: Final = 256
 
 
-class Telemetry(Protocol):
-    """What a handler tells about its messages."""
+class Messages(Telemetry, Protocol):
+    """What a handler tells about its messages, besides what the engine tells."""
 
-    def about(self, execution_id: str | None) -> AbstractContextManager[None]:
-        """While it is open, log lines carry the execution id, also those of threads that the context is copied to."""
+    def about(self, body: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """While it is open, log lines say what the message is about, also those of threads that are started."""
         ...
 
-    def count(self, counts: Counter[str]) -> None:
-        """How many messages of one invocation went which way."""
+    def waited(self, queue: str, age: float) -> None:
+        """How long a message waited for its first receipt (ms)."""
+        ...
+
+    def message(self, outcome: str, queue: str) -> None:
+        """What became of a message: the name of its metric."""
+        ...
+
+    def flush(self) -> None:
+        """The invocation is over."""
         ...
 
 
 class Powertools:
     """The telemetry of a Lambda function. Takes over the logger "polos": all under it are JSON lines."""
 
-    def __init__(self, stack: str) -> None:
-        self._stack = stack
+    def __init__(self, stack: str, *, by_workflow: bool = True) -> None:
         self._logger = Logger(service="polos")
+        self._logger.append_keys(stack=stack)
+        self._metrics = Metrics(stack, _known if by_workflow else None)
 
     @contextmanager
-    def about(self, execution_id: str | None) -> Generator[None, None, None]:
-        if execution_id is None:
-            yield
-            return
-        self._logger.thread_safe_append_keys(execution_id=execution_id)
+    def about(self, body: Mapping[str, Any]) -> Generator[None, None, None]:
+        keys = {shown: found for name, shown in _KEYS.items() if isinstance(found := body.get(name), str)}
+        self._logger.thread_safe_clear_keys()
+        self._logger.thread_safe_append_keys(**{name: value[:_LONGEST] for name, value in keys.items()})
         try:
             yield
         finally:
-            self._logger.thread_safe_remove_keys(["execution_id"])
+            self._logger.thread_safe_clear_keys()
 
-    def count(self, counts: Counter[str]) -> None:
-        metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._stack)
-        for name, number in counts.items():
-            metrics.add_metric(name=name, unit=MetricUnit.Count, value=number)
-        if counts:
-            metrics.flush_metrics()
+    def owns(self, workflow_id: str, epoch: int) -> None:
+        self._logger.thread_safe_append_keys(workflow_id=workflow_id, epoch=epoch)
+
+    def note(self, notice: Notice, workflow_id: str, value: float = 1.0) -> None:
+        self._metrics.add(notice, value, "workflow", workflow_id)
+
+    def waited(self, queue: str, age: float) -> None:
+        self._metrics.add(AGE, age, "queue", queue)
+
+    def message(self, outcome: str, queue: str) -> None:
+        self._metrics.add(outcome, 1, "queue", queue)
+
+    def flush(self) -> None:
+        self._metrics.write()
 
 
-class Silent:
+def _known() -> Collection[str]:
+    return get_all_workflows().keys()
+
+
+class Silent(NoTelemetry):
     """No telemetry: for tests."""
 
     @contextmanager
-    def about(self, execution_id: str | None) -> Generator[None, None, None]:
+    def about(self, body: Mapping[str, Any]) -> Generator[None, None, None]:
         yield
 
-    def count(self, counts: Counter[str]) -> None:
+    def waited(self, queue: str, age: float) -> None:
+        return
+
+    def message(self, outcome: str, queue: str) -> None:
+        return
+
+    def flush(self) -> None:
         return

@@ -40,13 +40,14 @@ class EventBridgeTopics:
             if _size(entry) > _LARGEST:
                 raise PayloadTooLargeError(f"The event {event.id!r} on topic {event.topic!r}", _size(entry), _LARGEST)
         for group in requests(entries, _size):
-            self._put(group)
+            self.put(group)
 
     def _entry(self, event: Event) -> dict[str, Any]:
         detail = to_json(commands.event(event))
         return {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": detail, "EventBusName": self._bus}
 
-    def _put(self, entries: list[dict[str, Any]]) -> None:
+    def put(self, entries: list[dict[str, Any]]) -> None:
+        """Put entries that fit into one request. Raises `BackendError` if one of them was not taken."""
         left = entries
         for attempt in range(faults.ATTEMPTS):
             if attempt:

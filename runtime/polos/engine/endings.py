@@ -18,7 +18,7 @@ from polos.core.conditions import Item, Value
 from polos.core.failures import Failure
 from polos.core.loop import Body
 from polos.core.operations import AwaitEvent
-from polos.engine import commands, successors
+from polos.engine import commands, notices, successors
 from polos.engine.commands import Stored
 from polos.engine.lease import Lost, Reload
 from polos.errors import BackendError, CrashLoopError, PolosError, SerializationError, UsageError
@@ -56,6 +56,7 @@ class Endings:
         deaths = self._turn.epoch - 1 - self.base()
         if deaths < self._engine.limits.max_deaths:
             return None
+        self._tell_death(deaths)
         return self.fail(CrashLoopError(self._turn.execution_id, deaths))
 
     def rests(self) -> bool:
@@ -71,6 +72,7 @@ class Endings:
         limit = turn.pace.limit()
         timed_out = limit is not None and limit <= now
         if (not_before <= now and not turn.paused) or turn.cancel or timed_out:
+            self._tell_death(deaths)
             return False
         if not_before > now and turn.pace.must_stay(not_before):
             turn.arm(not_before, "again")  # the wake for it may have been used up
@@ -80,7 +82,14 @@ class Endings:
         except Reload:
             turn.read_again()
             return self.rests()
+        if extra:
+            self._tell_death(deaths)
         return True
+
+    def _tell_death(self, deaths: int) -> None:
+        """Once for each death: the invocation that makes the pause for it tells, not the one that goes on after it."""
+        if deaths and items.number(self._turn.execution, items.DELAYED_DEATHS) != deaths:
+            notices.died(self._engine, self._turn.workflow.id)
 
     def wait_for_slot(self, place: str) -> bool:
         """Suspend in line for a slot. False: something came meanwhile, so try again."""

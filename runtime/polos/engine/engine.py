@@ -41,6 +41,7 @@ class Engine:
         self.table = backend.table
         self.clock = backend.clock
         self.limits = backend.limits
+        self.telemetry = backend.telemetry
         self.ledger = Ledger(backend.table)
         self.vault = Vault(backend.payloads, backend.limits, backend.codec)
         self.callables = callables or Callables()

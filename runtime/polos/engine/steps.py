@@ -22,6 +22,7 @@ from polos.core.failures import Failure
 from polos.core.identity import idempotency_key
 from polos.core.operations import Run
 from polos.core.replay import Operation
+from polos.engine import notices
 from polos.engine.callables import AttemptCancelled, AttemptTimeout, Running
 from polos.engine.lease import Lost
 from polos.errors import PayloadTooLargeError, SerializationError, StepExecutionError, StepTimeoutError
@@ -220,6 +221,7 @@ class Attempts:
             return self._decide(
                 operation, {items.FAILURE: text, items.AT: now, items.BEGAN: began, items.ATTEMPTS: attempt}
             )
+        notices.retries(self._engine, self._turn.workflow.id)
         delay = request.policy.delay(attempt)
         if delay < _SUSPEND_FROM and not request.at_most_once:
             return Backoff(delay)

@@ -6,6 +6,7 @@ invocation runs on one thread, in an order that the caller decides: that is how 
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable
@@ -54,6 +55,7 @@ class Threads:
 
         Returns a call that waits for its end. It must not be made on that thread.
         """
-        thread = threading.Thread(target=run, name=name, daemon=True)
+        context = contextvars.copy_context()  # what it logs is about the same execution
+        thread = threading.Thread(target=context.run, args=(run,), name=name, daemon=True)
         thread.start()
         return thread.join

@@ -16,7 +16,7 @@ from polos.core import items
 from polos.core.conditions import Item
 from polos.core.failures import Failure
 from polos.core.identity import message_tag
-from polos.engine import batching, children, commands, delivery, native, recovery, schedules, successors
+from polos.engine import batching, children, commands, delivery, native, notices, recovery, schedules, successors
 from polos.engine.commands import Start, Stored, Target
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
@@ -185,6 +185,7 @@ class Worker:
                 continue
             if items.WORKFLOW not in item:
                 return True
+        notices.ended(engine, item)
         engine.poke(execution_id)
         children.terminate_all(engine, execution_id)
         self._duties(item)
@@ -285,6 +286,7 @@ class Worker:
         engine.enter(lease.holder.execution_id, turn.poke)
         slots = Slots.of(engine, item)
         try:
+            notices.owned(engine, message, item)
             if turn.cancel and turn.endings.untouched:
                 finished: Item | None = turn.endings.cancel_unstarted()
             elif slots is not None and not slots.take(turn, str(message.body.get("wsk") or "")):
@@ -296,6 +298,7 @@ class Worker:
             raise
         lease.release()
         if finished is not None:
+            notices.ended(engine, finished, lease)
             self._duties(finished)
         elif slots is not None:
             slots.release(lease.holder.epoch)
@@ -316,9 +319,11 @@ class Worker:
             items.FAILURE: items.as_document(failure.to_json()),
         }
         try:
-            self._duties(self.engine.ledger.finish(holder, end))
+            finished = self.engine.ledger.finish(holder, end)
         except ConditionFailed:
             return False
+        notices.ended(self.engine, finished)
+        self._duties(finished)
         return True
 
     def _leave(self, message: Message, workflow_id: str) -> bool:
@@ -344,6 +349,7 @@ class Worker:
     def _duties(self, execution: Item, place: str = "") -> None:
         """What follows from the end of an execution; every message that meets a finished one repeats it."""
         self.engine.tell_end(items.text(execution, items.PK))
+        notices.tell(self.engine, execution, items.text(execution, items.STATUS))
         successors.start(self.engine, execution)
         children.tell_parent(self.engine, execution)
         slots = Slots.of(self.engine, execution)

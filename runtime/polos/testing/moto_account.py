@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -25,6 +26,7 @@ from moto.core.botocore_stubber import BotocoreStubber
 from moto.events.utils import EventTemplateParser
 from moto.moto_api._internal import mock_random
 
+from polos import payloads
 from polos.aws.clients import Clients
 from polos.aws.settings import Settings
 from polos.engine.commands import millis
@@ -111,7 +113,10 @@ class MotoAccount:
         cloudformation.create_stack(
             StackName=self.stack,
             TemplateBody=json.dumps(translated.template),
-            Parameters=[{"ParameterKey": "App", "ParameterValue": "tested"}],
+            Parameters=[
+                {"ParameterKey": "App", "ParameterValue": "tested"},
+                {"ParameterKey": "PayloadCodec", "ParameterValue": os.environ.get(payloads.VARIABLE, payloads.NONE)},
+            ],
             Capabilities=["CAPABILITY_IAM"],
         )
         self._kit.aws.scheduler.create_schedule_group(Name=self.stack)

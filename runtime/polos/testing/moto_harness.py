@@ -87,7 +87,7 @@ class MotoHarness:
         limits = replace(settings.limits(), near=0.0, event_skew=0.0)  # one clock has no skew
         backend = aws_backend(settings, self.clock, clients=clients, limits=limits)
         self.engine = Engine(backend, workflows=workflows)
-        service = Service(self.engine, Visibility(clients, settings), Silent())
+        service = Service(self.engine, settings, Visibility(clients, settings), Silent())
         self.handlers: dict[str, Handler] = {
             source.queue: handler_of(service, source.handler.split(".")[-2]) for source in self.account.sources
         }
