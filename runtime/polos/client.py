@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextvars
 import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -95,7 +96,9 @@ class Polos:
 
     async def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run blocking code in a thread, also while the event loop shuts down."""
-        return await asyncio.get_running_loop().run_in_executor(None, functools.partial(function, *args, **kwargs))
+        context = contextvars.copy_context()  # an active span is the caller's there, too
+        call = functools.partial(context.run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(None, call)
 
     async def _with_engine(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         def call() -> T:

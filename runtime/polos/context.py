@@ -7,24 +7,29 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, NoReturn
 
+from polos import current
 from polos.core.replay import Replay
+from polos.spans import Spans
 from polos.step import Step
 
 _log = logging.getLogger("polos.workflow")
 
 
 class _ExecutionLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds the execution id to every line and is quiet while replaying."""
+    """Adds the execution to every line, inside a step the step too, and is quiet while the body replays."""
 
-    def __init__(self, replay: Replay, execution_id: str) -> None:
-        super().__init__(_log, {"execution_id": execution_id})
+    def __init__(self, replay: Replay, workflow_id: str, execution_id: str) -> None:
+        super().__init__(_log, {"workflow_id": workflow_id, "execution_id": execution_id})
         self._replay, self._execution_id = replay, execution_id
 
     def isEnabledFor(self, level: int) -> bool:
-        return not self._replay.closing and not self._replay.replaying and super().isEnabledFor(level)
+        quiet = current.step.get() is None and (self._replay.closing or self._replay.replaying)
+        return not quiet and super().isEnabledFor(level)
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        step = current.step.get()
+        about = {} if step is None else {"step_key": step.key, "attempt": step.attempt}
+        kwargs["extra"] = {**(self.extra or {}), **about, **(kwargs.get("extra") or {})}
         return f"[{self._execution_id}] {msg}", kwargs
 
 
@@ -63,6 +68,7 @@ class WorkflowContext:
         remaining: Callable[[], float | None],
         now: Callable[[], int],
         scope: Mapping[str, Any] | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self.workflow_id, self.execution_id = workflow_id, execution_id
         self.parent_execution_id = parent_execution_id
@@ -70,8 +76,8 @@ class WorkflowContext:
         self.retry_count, self.created_at = retry_count, created_at
         self.session_id, self.user_id, self.deployment_id = session_id, user_id, deployment_id
         self.state = state
-        self.logger = _ExecutionLogger(replay, execution_id)
-        self.step = Step(replay, f"workflow/{root_workflow_id}/{root_execution_id}", now, scope)
+        self.logger = _ExecutionLogger(replay, workflow_id, execution_id)
+        self.step = Step(replay, f"workflow/{root_workflow_id}/{root_execution_id}", now, scope, spans)
         self._replay, self._remaining = replay, remaining
 
     @property

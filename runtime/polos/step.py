@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from polos import clock, tracing
+from polos import clock
 from polos.core import codec
 from polos.core.annotations import return_annotation
 from polos.core.identity import RESERVED, check_execution_id, check_queue, check_step_key, check_topic
@@ -24,6 +24,8 @@ from polos.errors import InvalidPayloadError
 from polos.handle import ExecutionHandle
 from polos.hooks import HookResult
 from polos.queues import Queue, chosen_queue
+from polos.spans import Spans
+from polos.tracing import NoSpan
 from polos.types.types import BatchStepResult, BatchWorkflowInput, EventPayload
 from polos.workflow import Workflow, find_workflow
 
@@ -40,9 +42,15 @@ class Step:
     """The durable calls of one execution. The first argument of each is the step key, unique in the execution."""
 
     def __init__(
-        self, replay: Replay, run_topic: str, now: Callable[[], int], scope: Mapping[str, Any] | None = None
+        self,
+        replay: Replay,
+        run_topic: str,
+        now: Callable[[], int],
+        scope: Mapping[str, Any] | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self._replay, self._run_topic, self._now, self._scope = replay, run_topic, now, scope
+        self._spans = spans
 
     async def run(
         self,
@@ -266,9 +274,16 @@ class Step:
 
     @contextlib.contextmanager
     def trace(self, name: str, attributes: Mapping[str, Any] | None = None) -> Generator[Any]:
-        """An OpenTelemetry span around what is done inside; does nothing without OpenTelemetry. Not durable."""
-        with tracing.span(name, attributes, quiet=self._replay.replaying) as span:
-            yield span
+        """An OpenTelemetry span around a piece of the body; steps and children asked for inside are below it.
+
+        It is written once, when the block has been left for good, whatever suspensions and replays came before; what
+        is set on the span may come from recorded outcomes only. Without OpenTelemetry it does nothing.
+        """
+        if self._spans is None:
+            yield NoSpan()
+        else:
+            with self._spans.block(name, attributes or {}) as span:
+                yield span
 
 
 def start_options(

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 
+from polos import tracing
 from polos.aws import application, records, telemetry
 from polos.aws.backend import aws_backend
 from polos.aws.clients import Clients
@@ -32,6 +33,7 @@ from polos.errors import BackendError, InvalidPayloadError, UsageError
 from polos.ports import Message
 
 _log = logging.getLogger("polos.aws")
+_FLUSH_SECONDS, _FLUSH_MARGIN = 5.0, 1.0
 
 
 class Context(Protocol):
@@ -84,6 +86,8 @@ def handler_of(service: Service, role: str | None = None) -> Handler:
         with processor(records=event["Records"], handler=each):
             processor.process()
         service.told.flush()
+        left = context.get_remaining_time_in_millis() / 1000
+        tracing.flush(min(_FLUSH_SECONDS, left - _FLUSH_MARGIN))
         return processor.response()
 
     return handle

@@ -87,6 +87,12 @@ class History:
         found = self.batches.get(key, {})
         return {index: one for index, one in found.items() if items.number(one, items.GENERATION) == generation}
 
+    def began(self, key: str) -> int | None:
+        """When a step began (ms): what says so, or else the first write about it."""
+        found = (self.records.get(key, {}), self.marks.get(key, {}))
+        said = [items.number(one, items.BEGAN) for one in found if items.BEGAN in one]
+        return min(said or [items.number(one, items.AT) for one in found if items.AT in one], default=None)
+
     def kind(self, key: str) -> str | None:
         """The kind under which a key was recorded; None: never seen."""
         for where in (self.records, self.marks):

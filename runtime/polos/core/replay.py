@@ -36,7 +36,10 @@ class Operation:
 
 @dataclass
 class Replay:
-    """The state of one replay. `tick` counts deliveries; `branch` is 1 after a cancel was thrown."""
+    """The state of one replay. `tick` counts deliveries; `branch` is 1 after a cancel was thrown.
+
+    `moment` (ms) is when the newest outcome came that the body has been handed: the time as the body has seen it.
+    """
 
     history: History
     body: Body | None = None
@@ -53,6 +56,7 @@ class Replay:
     tick: int = 0
     branch: int = 0
     closing: bool = False
+    moment: int = 0
     asked_new: bool = False
     fault: NonDeterminismError | None = None
 

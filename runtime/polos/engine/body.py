@@ -12,7 +12,7 @@ from polos import current
 from polos.context import ContinueAsNew, WorkflowContext
 from polos.core import codec, items
 from polos.core.loop import Body
-from polos.engine import commands
+from polos.engine import commands, traced
 from polos.errors import NonDeterminismError, StepExecutionError
 from polos.hooks import Hook, HookAction, HookContext, HookResult
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 def make(turn: Turn) -> tuple[Body, WorkflowContext]:
     """A new body for the turn's replay, not yet begun."""
+    turn.spans = traced.begin(turn)
     ctx = _context(turn)
     payload = turn.stored_payload()
     context = contextvars.copy_context()
     context.run(current.execution.set, turn.execution_id)
+    if turn.spans is not None:
+        context.run(turn.spans.enter)
     return Body(_main(turn, ctx, payload), turn.poke_body, context), ctx
 
 
@@ -51,6 +54,7 @@ def _context(turn: Turn) -> WorkflowContext:
         remaining=turn.remaining,
         now=turn.engine.now,
         scope=turn.workflow.scope,
+        spans=turn.spans,
     )
 
 

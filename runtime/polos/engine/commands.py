@@ -85,7 +85,8 @@ class Start:
 
     parent {x, k, i, n, wf, g}, root {x, wf}, session, user, queue, ckey, limit, timeout (s), state, tags, trigger;
     pd, the digest of the payload, and pb, set if the payload is kept beside the execution item; sq, the sequence of the
-    start among events; chain and ev, after continue_as_new: the first of the chain, what it left of events.
+    start among events; chain and ev, after continue_as_new: the first of the chain, what it left of events; tp, the
+    caller's traceparent.
     """
 
     execution_id: str

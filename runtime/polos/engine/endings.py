@@ -18,7 +18,7 @@ from polos.core.conditions import Item, Value
 from polos.core.failures import Failure
 from polos.core.loop import Body
 from polos.core.operations import AwaitEvent
-from polos.engine import commands, notices, successors
+from polos.engine import commands, notices, successors, traced
 from polos.engine.commands import Stored
 from polos.engine.lease import Lost, Reload
 from polos.errors import BackendError, CrashLoopError, PolosError, SerializationError, UsageError
@@ -120,7 +120,7 @@ class Endings:
             self._engine.wake(turn.execution_id, turn.workflow.id, delay=_AFTER_THE_SUSPEND)
             unrecorded = turn.cut or running.busy or running.quiet_for is not None  # it begins anew, perhaps for ever
             reached = self.base() if unrecorded else turn.epoch
-            self._give_back({items.STATUS: "running", items.PROGRESS: reached})
+            self._give_back({items.STATUS: "running", items.PROGRESS: reached}, again=unrecorded)
             return None
         if not turn.replay.open:
             return self.fail(
@@ -132,9 +132,16 @@ class Endings:
         self._give_back({items.STATUS: "waiting", items.WAITING_FOR: self._shown()})
         return None
 
-    def _give_back(self, attributes: dict[str, Value]) -> None:
-        """Suspend, unless something came: then `Reload`. Raises `Lost`. The first one arms the time limit."""
+    def _give_back(self, attributes: dict[str, Value], *, again: bool = False) -> None:
+        """Suspend, unless something came: then `Reload`. Raises `Lost`. The first one arms the time limit.
+
+        `again`: what the body did since it was handed the last outcome will be done anew.
+        """
         turn = self._turn
+        spans, until = turn.spans, 0
+        if spans is not None and spans.held:
+            until = spans.until(again=again)
+            attributes = {items.TRACED: until, **attributes}
         limit = turn.pace.limit()
         if limit is not None and items.LIMIT_ARMED not in turn.execution:
             turn.arm(limit, "limit")
@@ -151,6 +158,8 @@ class Endings:
                 raise Lost(turn.execution_id) from None
             if items.LEASE_TOKEN in item:
                 raise Reload from None
+        if spans is not None:
+            spans.write(until)
 
     def _shown(self) -> str:
         """What the execution waits for, as far as it fits: kind, key; of an event also the topic and since when."""
@@ -204,7 +213,10 @@ class Endings:
         due = self._engine.now() + int(min(2.0**retries, _RETRY_CAP) * 1000)
         self._turn.arm(due, f"retry{retries}")
         retry: dict[str, Value] = {items.RETRIES: retries + 1, items.NOT_BEFORE: due}
-        self._give_back({items.STATUS: "waiting", items.WAITING_FOR: "[]", **retry})  # its waiters are gone
+        if self._turn.spans is not None:
+            self._turn.spans.run_failed()
+        shown: dict[str, Value] = {items.STATUS: "waiting", items.WAITING_FOR: "[]"}  # its waiters are gone
+        self._give_back({**shown, **retry}, again=True)
 
     def fail(self, error: BaseException, attempts: int = 1) -> Item:
         """End the execution as failed; with what a retry would drop."""
@@ -260,14 +272,24 @@ class Endings:
     def _finish(self, status: str, outcome: dict[str, Value]) -> Item:
         """The terminal write. Whoever was first stands; the stored item is returned for the duties."""
         outcome = {**self._final_state(), **outcome}
+        spans = self._turn.spans
+        if spans is not None and spans.held:
+            spans.run_failed()
+            outcome = {items.TRACED: spans.until(again=True), **outcome}  # a retry runs the last piece anew
         self._lease.check()
         now = self._engine.now()
         ttl = now // 1000 + int(self._engine.limits.retention)
         try:
-            return self._engine.ledger.finish(
+            item = self._engine.ledger.finish(
                 self._lease.holder, {items.STATUS: status, items.ENDED: now, items.TTL: ttl, **outcome}
             )
         except ConditionFailed as failed:
-            if failed.item is not None and items.ENDED in failed.item:
-                return failed.item
-            raise Lost(self._turn.execution_id) from None
+            if failed.item is None or items.ENDED not in failed.item:
+                raise Lost(self._turn.execution_id) from None
+            item = failed.item
+            if item.get(items.FINISHER) != self._lease.holder.token:
+                return item  # somebody else's end; otherwise only the reply was lost
+        if spans is not None:
+            spans.write(spans.until())
+        traced.execution_ended(item)
+        return item

@@ -285,7 +285,7 @@ def _steps(engine: Engine, history: History) -> list[StepDetail]:
     shown: list[tuple[int, StepDetail]] = []
     for key in keys:
         record, mark = history.records.get(key), history.marks.get(key)
-        shown.append((_began(record, mark) or 0, _step(engine, history, key, record, mark)))
+        shown.append((history.began(key) or 0, _step(engine, history, key, record, mark)))
     known = {detail.key: detail for _, detail in shown}
     for kind, key, *rest in json.loads(items.text(history.execution, items.WAITING_FOR, "[]")):
         about = {"topic": rest[0]} if rest else {}
@@ -304,13 +304,6 @@ def _outcome(engine: Engine, item: Item) -> dict[str, Any]:
     return {"success": error is None, "result": result, "error": None if error is None else error.message}
 
 
-def _began(record: Item | None, mark: Item | None) -> int | None:
-    """When a step began (ms): what says so, or else the first write about it."""
-    found = (record or {}, mark or {})
-    said = [items.number(one, items.BEGAN) for one in found if items.BEGAN in one]
-    return min(said or [items.number(one, items.AT) for one in found if items.AT in one], default=None)
-
-
 def _step(engine: Engine, history: History, key: str, record: Item | None, mark: Item | None) -> StepDetail:
     detail: dict[str, Any] = {}
     source = record if record is not None else mark if mark is not None else {}
@@ -322,7 +315,7 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
     kind = items.text(source, items.KIND, "step")
     if mark is not None and kind == "suspend":
         detail["data"] = _readable(engine.vault.fetch_item(mark))
-    began = _began(record, mark)
+    began = history.began(key)
     status, result, error, ended_at = "started", None, None, None
     if record is not None:
         state = record.get(items.STATE)

@@ -14,7 +14,7 @@ from typing import Any
 
 from polos.clock import new_id
 from polos.core import codec, items
-from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Not
+from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Not, Value
 from polos.core.history import History
 from polos.core.items import Key
 from polos.engine import commands
@@ -51,6 +51,9 @@ def apply_retry(engine: Engine, execution_id: str, generation: int) -> None:
         return
     _drop(engine, execution_id, item, generation)
     epoch = items.number(item, items.EPOCH)
+    place = items.document(item, items.DROPPED).get("from")
+    traced = items.number(item, items.TRACED, -1)
+    again: dict[str, Value] = {items.TRACED: min(traced, place[1])} if place is not None and traced >= 0 else {}
     change = Change(
         set={
             items.GENERATION: generation + 1,
@@ -59,6 +62,7 @@ def apply_retry(engine: Engine, execution_id: str, generation: int) -> None:
             items.RETRIES: 0,
             items.RAN: 1,
             items.LIMIT_FROM: engine.now(),
+            **again,
         },
         remove=(
             items.ENDED, items.FAILURE, items.TTL, items.DROPPED, items.NOT_BEFORE, items.DELAYED_DEATHS,
@@ -172,7 +176,7 @@ def fork(
     options = {
         name: value
         for name, value in items.document(item, items.START).items()
-        if name not in ("parent", "root", "chain", "trigger", "pd", "pb", "sq", "ev")
+        if name not in ("parent", "root", "chain", "trigger", "pd", "pb", "sq", "ev", "tp")
     }
     command = Start.of(new, workflow.id, stored, engine.now(), {**options, "forked": source})
     engine.backend.inbox.send([command.message()])

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from polos import tracing
 from polos.clock import new_id, next_sequence
 from polos.core import codec, items
 from polos.core.conditions import Item
@@ -44,6 +45,9 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
     if "state" in chosen:
         chosen["state"] = engine.vault.seal(chosen["state"], f"The initial state of {workflow.id!r}")
     chosen["sq"] = next_sequence(engine.now())
+    traceparent = tracing.caller()
+    if traceparent is not None:
+        chosen["tp"] = traceparent
     command = Start.of(identity, workflow.id, stored, engine.now(), chosen)
     if execution_id is not None:
         before = engine.table.get(items.execution(execution_id))

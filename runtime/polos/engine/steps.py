@@ -22,22 +22,24 @@ from polos.core.failures import Failure
 from polos.core.identity import idempotency_key
 from polos.core.operations import Run
 from polos.core.replay import Operation
-from polos.engine import notices
+from polos.engine import notices, traced
 from polos.engine.callables import AttemptCancelled, AttemptTimeout, Running
 from polos.engine.lease import Lost
 from polos.errors import PayloadTooLargeError, SerializationError, StepExecutionError, StepTimeoutError
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
+    from polos.tracing import Span
 
 _SUSPEND_FROM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A pause between two attempts that is too short to suspend for."""
+    """A pause after an attempt that failed, too short to suspend for."""
 
     seconds: float
+    failure: Failure
 
 
 class Attempts:
@@ -90,13 +92,14 @@ class Attempts:
         if left is not None and whole is not None and left >= whole - self._engine.limits.stop_before:
             self._first.add(key)
         context = self._context(operation, number)
+        span = traced.begin_attempt(self._turn, operation, number, context)
         self._running[key] = self._engine.callables.start(
             request.func,
             request.args,
             request.kwargs,
             context=context,
             timeout=request.policy.timeout,
-            ended=lambda value, error: self._ended(operation, number, began, value, error),
+            ended=lambda value, error: self._ended(operation, number, began, span, value, error),
         )
 
     def _context(self, operation: Operation, number: int) -> contextvars.Context:
@@ -147,7 +150,15 @@ class Attempts:
         self._turn.adopt(operation, record)
         return False
 
-    def _ended(self, operation: Operation, attempt: int, began: int, value: Any, error: BaseException | None) -> None:
+    def _ended(
+        self,
+        operation: Operation,
+        attempt: int,
+        began: int,
+        span: Span | None,
+        value: Any,
+        error: BaseException | None,
+    ) -> None:
         """On a thread of the records: write what an attempt came to, and tell the turn."""
         key = operation.key
         try:
@@ -156,6 +167,7 @@ class Attempts:
                 return
             self._lease.check()
             outcome = self._outcome(operation, attempt, began, value, error)
+            traced.end_attempt(self._turn, span, outcome.failure if isinstance(outcome, Backoff) else outcome)
             if isinstance(outcome, Backoff):
                 self._short[key] = attempt
                 again = functools.partial(self._turn.report, lambda: self._put_back(key, attempt + 1))
@@ -224,7 +236,7 @@ class Attempts:
         notices.retries(self._engine, self._turn.workflow.id)
         delay = request.policy.delay(attempt)
         if delay < _SUSPEND_FROM and not request.at_most_once:
-            return Backoff(delay)
+            return Backoff(delay, failure)
         due = now + int(delay * 1000)
         self._turn.arm(due, f"{operation.key}#{attempt}")
         return self._engine.ledger.note_attempt(

@@ -31,7 +31,7 @@ from polos.core.operations import (
     StartBatch,
 )
 from polos.core.replay import Operation, Replay
-from polos.engine import body, children, commands
+from polos.engine import body, children, commands, traced
 from polos.engine.beginnings import Beginnings
 from polos.engine.commands import Stored
 from polos.engine.endings import Endings
@@ -42,6 +42,7 @@ from polos.engine.steps import Attempts
 from polos.engine.waits import Waits
 from polos.errors import BackendError, PolosError
 from polos.ports import ConditionFailed
+from polos.spans import Spans
 from polos.workflow import Workflow
 
 
@@ -62,6 +63,7 @@ class Turn:
     history: History = field(init=False)
     replay: Replay = field(init=False)
     context: WorkflowContext | None = None
+    spans: Spans | None = None
 
     def __post_init__(self) -> None:
         self.execution_id = self.lease.holder.execution_id
@@ -220,12 +222,14 @@ class Turn:
             return True
         key = replay.recorded_next()
         if key is not None:
-            self._deliver(replay.open[key])
+            operation = replay.open[key]
+            self._deliver(operation, self._ready(operation))
             return True
         ready = [(when, op.opened, op) for op in replay.open.values() if (when := self._ready(op)) is not None]
         if not ready:
             return False
-        self._deliver(min(ready, key=lambda entry: entry[:2])[2])
+        when, _, operation = min(ready, key=lambda entry: entry[:2])
+        self._deliver(operation, when)
         return True
 
     def _ready(self, operation: Operation) -> int | None:
@@ -240,7 +244,7 @@ class Turn:
             return children.batch_ready(self, operation, operation.request)
         return None
 
-    def _deliver(self, operation: Operation) -> None:
+    def _deliver(self, operation: Operation, when: int | None) -> None:
         value, error = None, None
         try:
             value = self._value(operation)
@@ -248,7 +252,9 @@ class Turn:
             raise
         except PolosError as failed:
             error = failed
+        self.replay.moment = max(self.replay.moment, when or 0)
         self.replay.deliver(operation, value, error)
+        traced.delivered(self, operation, when or 0, error)
 
     def _value(self, operation: Operation) -> Any:
         """The outcome for the body; raises what the operation failed with."""

@@ -16,7 +16,18 @@ from polos.core import items
 from polos.core.conditions import Item
 from polos.core.failures import Failure
 from polos.core.identity import message_tag
-from polos.engine import batching, children, commands, delivery, native, notices, recovery, schedules, successors
+from polos.engine import (
+    batching,
+    children,
+    commands,
+    delivery,
+    native,
+    notices,
+    recovery,
+    schedules,
+    successors,
+    traced,
+)
 from polos.engine.commands import Start, Stored, Target
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
@@ -186,6 +197,7 @@ class Worker:
             if items.WORKFLOW not in item:
                 return True
         notices.ended(engine, item)
+        traced.execution_ended(item)
         engine.poke(execution_id)
         children.terminate_all(engine, execution_id)
         self._duties(item)
@@ -323,6 +335,7 @@ class Worker:
         except ConditionFailed:
             return False
         notices.ended(self.engine, finished)
+        traced.execution_ended(finished)
         self._duties(finished)
         return True
 
