@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
+from polos.core.identity import RESERVED
 from polos.errors import WorkflowDefinitionError
 
 Hook: TypeAlias = Callable[..., Any]
@@ -22,7 +23,10 @@ class HookAction(StrEnum):
 
 
 class HookContext(BaseModel):
-    """What a hook is told. `error` is the failure's text where an `on_end` hook runs after one."""
+    """What a hook is told. `error` is the failure's text where an `on_end` hook runs after one.
+
+    A failure that is retried is no end, and a cancelled execution has none of these: its cleanup is its `finally`.
+    """
 
     workflow_id: str
     session_id: str | None = None
@@ -54,6 +58,11 @@ class HookResult(BaseModel):
 def hook(function: Hook) -> Hook:
     """Declare a hook `(ctx, hook_context) -> HookResult`, sync or async."""
     return as_hooks(function, getattr(function, "__qualname__", repr(function)))[0]
+
+
+def hook_key(when: str, name: str, number: int) -> str:
+    """The step key under which a hook is recorded."""
+    return f"{RESERVED}{when}.{name}.{number}"
 
 
 def as_hooks(given: Hook | list[Hook] | None, where: str) -> tuple[Hook, ...]:

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from polos import clock
 from polos.core import codec
 from polos.core.annotations import return_annotation
-from polos.core.identity import RESERVED, check_execution_id, check_queue, check_step_key, check_topic
+from polos.core.identity import check_execution_id, check_queue, check_step_key, check_topic
 from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartBatch, StartChild
 from polos.core.replay import Replay
 from polos.core.retry import RetryOn, RetryPolicy
@@ -258,9 +258,8 @@ class Step:
         """
         return await self._record(key, "patched", self._replay.at_the_front)
 
-    async def run_hook(self, name: str, hook: Callable[..., Any], *args: Any) -> Any:
+    async def run_hook(self, key: str, hook: Callable[..., Any], *args: Any) -> Any:
         """Run a hook as a step, under a key of its own kind. Called by the runtime."""
-        key = f"{RESERVED}{name}"
         request = Run(
             hook,
             args,
@@ -316,12 +315,20 @@ def start_options(
         if isinstance(seconds, bool) or not seconds > 0:
             raise InvalidPayloadError(f"run_timeout_seconds must be positive, not {seconds!r}.")
         options["timeout"] = float(seconds)
+    state = initial_state_of(workflow, initial_state)
     if initial_state is not None:
-        if workflow.state_schema is None:
-            raise InvalidPayloadError(f"initial_state was given, but workflow {workflow.id!r} has no state_schema.")
-        state = codec.validate(initial_state, workflow.state_schema, what=f"The initial state of {workflow.id!r}")
         options["state"] = codec.encode(state, annotation=workflow.state_schema)
     return options
+
+
+def initial_state_of(workflow: Workflow[Any, Any], given: Any) -> Any:
+    """The state that an execution begins with; None without a schema. Raises `InvalidPayloadError`."""
+    if workflow.state_schema is None:
+        if given is not None:
+            raise InvalidPayloadError(f"initial_state was given, but workflow {workflow.id!r} has no state_schema.")
+        return None
+    what = f"The initial state of {workflow.id!r}"
+    return codec.validate({} if given is None else given, workflow.state_schema, what=what)
 
 
 def _seconds(timeout: float | timedelta | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,12 +21,28 @@ from polos import (
     hook,
     workflow,
 )
+from polos.core import codec
 from tests.laws.worlds import World, law
 
 
 class Order(BaseModel):
     item: str
     count: int = 1
+
+
+@dataclass
+class Parcel:
+    item: str
+    count: int = 1
+
+
+class Needy(WorkflowState):
+    owner: str
+
+
+class Odd(WorkflowState):
+    model_config = {"arbitrary_types_allowed": True}
+    thing: object = None
 
 
 class Tally(WorkflowState):
@@ -144,6 +161,130 @@ async def test_hooks_leave_results_of_every_type_as_they_are(world: World, resul
     assert seen == [result]
 
 
+@law
+async def test_hooks_at_the_end_run_once_the_end_is_certain(world: World) -> None:
+    """A failure that is retried is no end; nor does what a hook said about one reach a later success."""
+    seen: list[str | None] = []
+    runs: list[str] = []
+
+    @hook
+    def watch(ctx: WorkflowContext, about: HookContext) -> HookResult:
+        seen.append(about.error)
+        return HookResult.continue_with(modified_output="of a failure" if about.error else None)
+
+    @workflow(id="hooks-retried", on_end=watch, max_retries=1)
+    async def body(ctx: WorkflowContext, failures: int) -> str:
+        runs.append(ctx.execution_id)
+        if runs.count(ctx.execution_id) <= failures:
+            raise KeyError(ctx.retry_count)
+        return "good"
+
+    async with world.deploy(body) as env:
+        assert await env.finish(await env.start(body, 1)) == "good"
+        assert seen == [None]
+        seen.clear()
+        handle = await env.start(body, 3)
+        with pytest.raises(WorkflowFailedError):
+            await env.finish(handle)
+        assert seen == ["KeyError: 1"]
+        await env.client.retry(handle.id)
+        assert await env.finish(handle) == "good"
+        assert seen == ["KeyError: 1", None], "a retry by hand has an end of its own"
+
+
+@law
+async def test_hooks_at_the_end_do_not_run_for_what_was_cancelled(world: World) -> None:
+    seen: list[str | None] = []
+
+    @hook
+    def watch(ctx: WorkflowContext, about: HookContext) -> HookResult:
+        seen.append(about.error)
+        return HookResult.continue_with()
+
+    @workflow(id="hooks-cancelled", on_end=watch)
+    async def body(ctx: WorkflowContext, cleanup_fails: bool) -> None:
+        try:
+            await ctx.step.wait_for("long", days=1)
+        finally:
+            if cleanup_fails:
+                raise LookupError("in the cleanup")
+
+    async with world.deploy(body) as env:
+        for fails in (False, True):
+            handle = await env.start(body, fails)
+            await env.settle()
+            await env.cancel(handle)
+            await env.settle()
+            assert (await env.describe(handle)).status == "cancelled"
+    assert seen == []
+
+
+@law
+async def test_hooks_that_break_after_a_failure_do_not_hide_it(world: World) -> None:
+    @hook
+    def broken(ctx: WorkflowContext, about: HookContext) -> HookResult:
+        raise RuntimeError("the hook broke")
+
+    @hook
+    def refuse(ctx: WorkflowContext, about: HookContext) -> HookResult:
+        return HookResult.fail("refused")
+
+    for number, one in enumerate((broken, refuse)):
+
+        @workflow(id=f"hooks-hide-{number}", on_end=one, max_retries=0)
+        async def body(ctx: WorkflowContext) -> None:
+            raise LookupError("the reason")
+
+        async with world.deploy(body) as env:
+            with pytest.raises(WorkflowFailedError, match="LookupError: the reason") as raised:
+                await env.finish(await env.start(body))
+        assert ("the hook broke", "refused")[number] in (raised.value.traceback or "")
+
+
+@law
+async def test_hooks_that_said_no_are_asked_again_by_a_retry(world: World) -> None:
+    answers = [HookResult.fail("not yet"), HookResult.continue_with()]
+
+    @hook
+    def ask(ctx: WorkflowContext, about: HookContext) -> HookResult:
+        return answers.pop(0)
+
+    @workflow(id="hooks-asked-again", on_start=ask)
+    async def body(ctx: WorkflowContext) -> str:
+        return await ctx.step.run("done", world.effect)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        with pytest.raises(WorkflowFailedError, match="not yet"):
+            await env.finish(handle)
+        await env.client.retry(handle.id)
+        assert await env.finish(handle) == "done"
+
+
+@law
+async def test_hooks_change_dataclasses_field_by_field_and_say_what_does_not_fit(world: World) -> None:
+    @hook
+    def change(ctx: WorkflowContext, about: HookContext) -> HookResult:
+        return HookResult.continue_with(modified_payload={"count": 7 if about.current_payload.item == "hat" else "x"})
+
+    @workflow(id="hooks-dataclass", on_start=change)
+    async def parcel(ctx: WorkflowContext, parcel: Parcel) -> Parcel:
+        return parcel
+
+    @workflow(id="hooks-model", on_start=change)
+    async def order(ctx: WorkflowContext, order: Order) -> Order:
+        return order
+
+    async with world.deploy(parcel, order) as env:
+        assert await env.finish(await env.start(parcel, Parcel("hat"))) == Parcel("hat", 7)
+        for body, payload in ((parcel, Parcel("cap")), (order, Order(item="cap"))):
+            handle = await env.start(body, payload)
+            with pytest.raises(WorkflowFailedError, match=r"hook change.*count") as raised:
+                await env.finish(handle)
+            assert raised.value.error_type == "InvalidPayloadError"
+            assert (await env.describe(handle)).retry_count == 0
+
+
 def test_hooks_that_are_none_are_errors_at_import() -> None:
     for bad in (3, [lambda ctx: None], "name"):
         with pytest.raises(WorkflowDefinitionError, match="hook"):
@@ -206,6 +347,59 @@ async def test_state_is_validated_on_assignment_and_at_the_start(world: World) -
         with pytest.raises(InvalidPayloadError, match="no state_schema"):
             await env.start(stateless, initial_state={"count": 1})
         assert await env.finish(await env.start(stateless)) == "None"
+
+
+@law
+async def test_state_that_cannot_be_made_is_refused_at_the_start_and_fails_what_nobody_started(world: World) -> None:
+    @workflow(id="state-needy", state_schema=Needy)
+    async def needy(ctx: WorkflowContext) -> str:
+        return ctx.state.owner
+
+    @workflow(id="state-needy-triggered", state_schema=Needy, trigger_on_event="state/needy")
+    async def triggered(ctx: WorkflowContext) -> str:
+        return ctx.state.owner
+
+    @workflow(id="state-parent")
+    async def parent(ctx: WorkflowContext) -> str:
+        with pytest.raises(InvalidPayloadError, match="owner"):
+            await ctx.step.invoke_and_wait("without", needy)
+        return await ctx.step.invoke_and_wait("with", needy, initial_state=Needy(owner="Ada"))
+
+    async with world.deploy(needy, triggered, parent) as env:
+        with pytest.raises(InvalidPayloadError, match=r"initial state of 'state-needy'.*owner"):
+            await env.start(needy)
+        assert await env.finish(await env.start(parent)) == "Ada"
+        await env.publish("state/needy")
+        await env.settle()
+        (line,) = await env.client.list_executions("state-needy-triggered")
+        detail = await env.describe(line.id)
+        assert (detail.status, detail.invocations) == ("failed", 1)
+        assert detail.error is not None
+        assert detail.error.type == "InvalidPayloadError"
+        assert "owner" in detail.error.message
+
+
+@law
+async def test_state_that_cannot_be_stored_fails_the_run_and_never_hides_why_it_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @workflow(id="state-odd", state_schema=Odd, max_retries=0)
+    async def body(ctx: WorkflowContext, how: str) -> str:
+        ctx.state.thing = "x" * 1000 if how == "large" else object()
+        if how == "failing":
+            raise LookupError("the reason")
+        return "done"
+
+    async with world.deploy(body) as env:
+        for how, why in (("odd", "SerializationError"), ("failing", "LookupError")):
+            with pytest.raises(WorkflowFailedError, match=why) as raised:
+                await env.finish(await env.start(body, how))
+            assert raised.value.error_type == why
+        monkeypatch.setattr(codec, "MAX_BYTES", 900)
+        handle = await env.start(body, "large")
+        with pytest.raises(WorkflowFailedError, match="state of workflow 'state-odd'"):
+            await env.finish(handle)
+        assert (await env.describe(handle)).invocations == 1
 
 
 @law

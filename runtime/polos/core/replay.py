@@ -167,6 +167,10 @@ class Replay:
         first = min(places)
         return first, [key for place, key in self.trail.items() if place >= first]
 
+    def blame(self, error: BaseException, key: str) -> None:
+        """Count an outcome that the body was handed as the cause of a failure, so that a retry drops it."""
+        self.failures += [(error, place) for place, delivered in self.trail.items() if delivered == key]
+
     def throw_cancel(self) -> None:
         """Raise CancelledError at the body's current await. The position is already recorded."""
         assert self.body is not None

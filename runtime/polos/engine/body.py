@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +15,8 @@ from polos.core import codec, items
 from polos.core.loop import Body
 from polos.engine import commands, traced
 from polos.errors import NonDeterminismError, StepExecutionError
-from polos.hooks import Hook, HookAction, HookContext, HookResult
+from polos.hooks import Hook, HookAction, HookContext, HookResult, hook_key
+from polos.step import initial_state_of
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
@@ -36,7 +38,12 @@ def _context(turn: Turn) -> WorkflowContext:
     options, item, schema = turn.options, turn.execution, turn.workflow.state_schema
     state = None
     if schema is not None:
-        state = codec.decode(turn.engine.vault.unseal(options["state"]), schema) if "state" in options else schema()
+        given = options.get("state")
+        state = (
+            initial_state_of(turn.workflow, None)
+            if given is None
+            else codec.decode(turn.engine.vault.unseal(given), schema)
+        )
     root = commands.root_of(item)
     return WorkflowContext(
         turn.replay,
@@ -63,58 +70,92 @@ def _main(turn: Turn, ctx: WorkflowContext, payload: str) -> Callable[[], Corout
 
     async def main() -> Any:
         given = workflow.accept(codec.decode(payload, workflow.input_annotation))
-        given = await _before(ctx, workflow.on_start, given)
+        given = await _before(turn, ctx, given)
         try:
             result = await (workflow.call(ctx, given) if workflow.takes_input else workflow.call(ctx))
         except (ContinueAsNew, NonDeterminismError):
             raise
         except Exception as error:
-            await _after(ctx, workflow.on_end, given, None, f"{type(error).__name__}: {error}")
+            if not turn.replay.branch and not turn.endings.runs_again(error):
+                await _after_failure(turn, ctx, given, error)
             raise
-        return await _after(ctx, workflow.on_end, given, result, None)
+        return await _after(turn, ctx, given, result)
 
     return main
 
 
-async def _before(ctx: WorkflowContext, hooks: tuple[Hook, ...], payload: Any) -> Any:
-    for number, hook in enumerate(hooks):
-        about = _about(ctx, current_payload=payload)
-        result = await _run(ctx, "on_start", number, hook, about)
+async def _before(turn: Turn, ctx: WorkflowContext, payload: Any) -> Any:
+    for number, hook in enumerate(turn.workflow.on_start):
+        result = await _run(turn, ctx, "on_start", number, hook, _about(ctx, current_payload=payload))
         if result.modified_payload is not None:
-            payload = _merged(payload, result.modified_payload)
+            payload = _merged(payload, result.modified_payload, hook)
     return payload
 
 
-async def _after(ctx: WorkflowContext, hooks: tuple[Hook, ...], payload: Any, output: Any, error: str | None) -> Any:
-    """The hooks at the end, after a failure too; what they modify then is not used."""
-    for number, hook in enumerate(hooks):
-        about = _about(ctx, current_payload=payload, current_output=output, error=error)
-        result = await _run(ctx, "on_end", number, hook, about)
-        if result.modified_output is not None and error is None:
-            output = _merged(output, result.modified_output)
+async def _after(turn: Turn, ctx: WorkflowContext, payload: Any, output: Any) -> Any:
+    for number, hook in enumerate(turn.workflow.on_end):
+        about = _about(ctx, current_payload=payload, current_output=output)
+        result = await _run(turn, ctx, "on_end", number, hook, about)
+        if result.modified_output is not None:
+            output = _merged(output, result.modified_output, hook)
     return output
+
+
+async def _after_failure(turn: Turn, ctx: WorkflowContext, payload: Any, error: Exception) -> None:
+    """The hooks at the end of what has failed for good. What they modify is not used.
+
+    One that fails, too, is noted on the failure and does not hide it. A `retry` drops what they said: it has an end of
+    its own.
+    """
+    about = _about(ctx, current_payload=payload, error=f"{type(error).__name__}: {error}")
+    for number, hook in enumerate(turn.workflow.on_end):
+        try:
+            await _run(turn, ctx, "on_end", number, hook, about)
+        except StepExecutionError as too:
+            error.add_note(f"After that the hook {_name(hook)} failed: {too}")
+        turn.replay.blame(error, hook_key("on_end", _name(hook), number))
 
 
 def _about(ctx: WorkflowContext, **fields: Any) -> HookContext:
     return HookContext(workflow_id=ctx.workflow_id, session_id=ctx.session_id, user_id=ctx.user_id, **fields)
 
 
-async def _run(ctx: WorkflowContext, when: str, number: int, hook: Hook, about: HookContext) -> HookResult:
-    """One hook as a recorded step. Raises `StepExecutionError` if it says that the execution fails."""
-    name = getattr(hook, "__name__", type(hook).__name__)
-    result = await ctx.step.run_hook(f"{when}.{name}.{number}", hook, ctx, about)
-    if not isinstance(result, HookResult):
-        raise StepExecutionError(f"The hook {name} returned {type(result).__name__}, not a HookResult.")
-    if result.action is HookAction.FAIL:
-        raise StepExecutionError(result.error_message or f"The hook {name} ended the execution.")
-    return result
+def _name(hook: Hook) -> str:
+    return getattr(hook, "__name__", type(hook).__name__)
 
 
-def _merged(value: Any, modified: Any) -> Any:
-    """What a hook gave in place of a value; a dict goes into a dict or a model field by field."""
+async def _run(turn: Turn, ctx: WorkflowContext, when: str, number: int, hook: Hook, about: HookContext) -> HookResult:
+    """One hook as a recorded step. Raises `StepExecutionError` if it says that the execution fails.
+
+    That is what failed, then, and a `retry` asks the hook again.
+    """
+    key = hook_key(when, _name(hook), number)
+    result = await ctx.step.run_hook(key, hook, ctx, about)
+    if isinstance(result, HookResult) and result.action is not HookAction.FAIL:
+        return result
+    if isinstance(result, HookResult):
+        error = StepExecutionError(result.error_message or f"The hook {_name(hook)} ended the execution.")
+    else:
+        error = StepExecutionError(f"The hook {_name(hook)} returned {type(result).__name__}, not a HookResult.")
+    turn.replay.blame(error, key)
+    raise error
+
+
+def _merged(value: Any, modified: Any, hook: Hook) -> Any:
+    """What a hook gave in place of a value; a dict goes into a dict, model or dataclass field by field.
+
+    Raises `InvalidPayloadError` if that does not fit.
+    """
     if not isinstance(modified, dict):
         return modified
     fields = cast("dict[str, Any]", modified)
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value) | fields
     if isinstance(value, BaseModel):
-        return type(value).model_validate({**value.model_dump(), **fields})
-    return cast("dict[str, Any]", value) | fields if isinstance(value, dict) else fields
+        before = {name: getattr(value, name) for name in type(value).model_fields}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        before = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    else:
+        return fields
+    changed: Any = type(cast("object", value))
+    return codec.validate({**before, **fields}, changed, what=f"What the hook {_name(hook)} gave")

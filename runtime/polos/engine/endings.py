@@ -8,6 +8,7 @@ finish     what is too long for x is written beside it, under one's own epoch; t
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -21,12 +22,13 @@ from polos.core.operations import AwaitEvent
 from polos.engine import commands, notices, successors, traced
 from polos.engine.commands import Stored
 from polos.engine.lease import Lost, Reload
-from polos.errors import BackendError, CrashLoopError, PolosError, SerializationError, UsageError
+from polos.errors import BackendError, CrashLoopError, PayloadTooLargeError, PolosError, SerializationError, UsageError
 from polos.ports import ConditionFailed
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
 
+_log = logging.getLogger("polos.engine")
 _SHOWN_CHARACTERS: Final = 400
 _RETRY_CAP: Final = 60.0
 _FAILURE_CHARACTERS: Final = 2000
@@ -200,13 +202,18 @@ class Endings:
         except PolosError as bad:
             error = bad
         retries = items.number(turn.execution, items.RETRIES)
-        again = isinstance(error, Exception) and not isinstance(error, PolosError)
-        if again and retries < turn.workflow.max_retries:
+        if self.runs_again(error):
             if turn.cancel:  # it came too late to strike; it does not let the body run once more
                 status = "timed_out" if turn.cancel == "timeout" else "cancelled"
                 return self._finish(status, self._failure(error, retries + 1))
             return self._run_again(retries)
         return self.fail(error, retries + 1)
+
+    def runs_again(self, error: BaseException) -> bool:
+        """Whether a body that ended with this is run again as a whole."""
+        turn = self._turn
+        again = isinstance(error, Exception) and not isinstance(error, PolosError) and not turn.replay.branch
+        return again and items.number(turn.execution, items.RETRIES) < turn.workflow.max_retries
 
     def _run_again(self, retries: int) -> None:
         """A whole-execution retry: sleep through the backoff; recorded steps are kept."""
@@ -244,10 +251,7 @@ class Endings:
         state = None if self._turn.context is None else self._turn.context.state
         if state is None:
             return {}
-        try:
-            text = codec.encode(state, annotation=self._turn.workflow.state_schema)
-        except SerializationError:
-            return {}
+        text = codec.encode(state, annotation=self._turn.workflow.state_schema)
         stored = self._engine.stash(text, self._turn.execution_id, f"The state of workflow {self._turn.workflow.id!r}")
         return self._on_item_or_beside(stored, items.FINAL_STATE, "state")
 
@@ -271,7 +275,12 @@ class Endings:
 
     def _finish(self, status: str, outcome: dict[str, Value]) -> Item:
         """The terminal write. Whoever was first stands; the stored item is returned for the duties."""
-        outcome = {**self._final_state(), **outcome}
+        try:
+            outcome = {**self._final_state(), **outcome}
+        except (SerializationError, PayloadTooLargeError) as error:
+            if status == "completed":
+                return self.fail(error)
+            _log.warning("execution %s: its final state is not kept: %s", self._turn.execution_id, error)
         spans = self._turn.spans
         if spans is not None and spans.held:
             spans.run_failed()
