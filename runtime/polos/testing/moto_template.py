@@ -97,6 +97,8 @@ def prepare(template: dict[str, Any]) -> Translated:
     environment: dict[str, str] = {}
     for function in functions:
         for variable, value in function["Properties"]["Environment"]["Variables"].items():
+            if not variable.startswith("POLOS_"):
+                continue
             environment[variable] = f"Env{variable.replace('_', '')}"
             outputs[environment[variable]] = {"Value": value}
     queues = {name: f"Queue{name}" for name, one in kept.items() if one["Type"] == "AWS::SQS::Queue"}
