@@ -40,6 +40,7 @@ from polos.types.types import (
     SchedulePayload,
     StepDetail,
 )
+from polos.worker import Worker
 from polos.workflow import Workflow, get_all_workflows, get_workflow, workflow
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "StepExecutionError",
     "StepTimeoutError",
     "UsageError",
+    "Worker",
     "Workflow",
     "WorkflowCancelledError",
     "WorkflowContext",

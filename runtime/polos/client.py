@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextvars
 import functools
 import logging
@@ -36,7 +35,9 @@ class Polos:
     environment needs neither. Otherwise the embedded backend is used: `local`
     is a file or ":memory:" (or `POLOS_LOCAL_DB`; default `.polos/local.db`), and its worker runs the registered
     workflows inside this process. As `async with Polos()`, or after `start()`, the worker also takes up what earlier
-    processes left, and fires schedules. `log_file` gets the log of the package.
+    processes left, and fires schedules. `log_file` gets the log of the package. `max_concurrent_workflows` limits the
+    turns that the worker runs at once (32). The upstream SDK's `project_id`, `api_url`, `api_key` and `port` are taken
+    and mean nothing: there is no server.
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class Polos:
         local: str | Path | None = None,
         log_file: str | Path | None = None,
         *,
-        deployment_id: str = "default",
-        max_concurrent_workflows: int = 32,
+        deployment_id: str | None = None,
+        max_concurrent_workflows: int | None = None,
         engine: Engine | None = None,
-        **_upstream: Any,
+        **upstream: Any,
     ) -> None:
+        _check_upstream(upstream)
         self._connection = Connection(
             stack, region, local, deployment_id=deployment_id, concurrency=max_concurrent_workflows, engine=engine
         )
@@ -68,8 +70,9 @@ class Polos:
 
     async def start(self) -> None:
         """Start the worker of the embedded backend for everything in its database. Nothing to start on AWS."""
-        self._outer = ambient.current()
-        ambient.use(self)
+        if ambient.current() is not self:
+            self._outer = ambient.current()
+            ambient.use(self)
         await self._call(self._connection.open, True)
 
     async def stop(self) -> None:
@@ -77,6 +80,10 @@ class Polos:
         if ambient.current() is self:
             ambient.use(self._outer)
         await asyncio.to_thread(self.close)
+
+    def limit_turns(self, most: int) -> None:
+        """Run at most this many turns at once in this process. Raises `UsageError` once the backend is open."""
+        self._connection.limit_turns(most)
 
     async def serve(self) -> None:
         """Run the worker until this is cancelled (Ctrl-C)."""
@@ -124,7 +131,12 @@ class Polos:
     async def batch_invoke(
         self, workflows: Sequence[BatchWorkflowInput], session_id: str | None = None, user_id: str | None = None
     ) -> list[ExecutionHandle]:
-        """Start several executions; their handles in the same order. Not atomic."""
+        """Start several executions; their handles in the same order.
+
+        All are checked before the first is started; a failure of the backend in between leaves the first ones started.
+        """
+        for one in workflows:
+            find_workflow(one.id).accept(one.payload)
         return [
             await self.invoke(
                 one.id,
@@ -187,11 +199,15 @@ class Polos:
         """Everything that is known of an execution. Raises `ExecutionNotFoundError`."""
         return await self._with_engine(queries.describe, execution_id)
 
-    async def get_execution(self, execution_id: str) -> dict[str, Any]:
-        """An execution as a dict. Raises `ExecutionNotFoundError`."""
+    async def get_execution(self, execution_id: str, *, typed: bool = False) -> dict[str, Any]:
+        """An execution as a dict. Raises `ExecutionNotFoundError`.
+
+        It is plain JSON: a model is a dict, a time ISO text, so that a process that does not know the workflow's
+        classes reads the same as one that does. With `typed`, `payload`, `result`, `final_state` and times are objects.
+        """
 
         def look(engine: Engine) -> dict[str, Any]:
-            return queries.as_dict(engine, starting.find(engine, execution_id))
+            return queries.as_dict(engine, starting.find(engine, execution_id), typed=typed)
 
         return await self._with_engine(look)
 
@@ -378,6 +394,15 @@ async def batch_invoke(
     return await chosen.batch_invoke(workflows, session_id, user_id)
 
 
+def _check_upstream(options: Mapping[str, Any]) -> None:
+    """Options of the upstream SDK that have no meaning here; any other name is a mistake."""
+    unknown = sorted(set(options) - {"project_id", "api_url", "api_key", "port", "channels"})
+    if unknown:
+        raise TypeError(f"Polos() got unknown options: {', '.join(unknown)}")
+    if options.get("channels"):
+        raise UsageError("Channels (Slack and the like) are not part of polos-aws; leave channels out.")
+
+
 def _log_to(path: str | Path) -> logging.Handler:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
@@ -389,11 +414,5 @@ def _log_to(path: str | Path) -> logging.Handler:
     return handler
 
 
-def _ambient() -> Polos:
-    client = Polos()
-    atexit.register(client.close, 1.0)
-    return client
-
-
-ambient.make_with(_ambient)
+ambient.make_with(Polos)
 __all__ = ["ExecutionPage", "Polos", "PolosClient", "PolosError", "batch_invoke"]

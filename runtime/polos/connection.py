@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from pathlib import Path
 from typing import Any
 
 from polos.engine.engine import Engine
+from polos.errors import UsageError
 
 DEFAULT_PATH = ".polos/local.db"
+DEFAULT_CONCURRENCY = 32
+_AT_EXIT = 1.0  # seconds that the turns under way have to hand over when the process ends without closing
 _TABLE = "POLOS_TABLE"  # set in every function of a stack
 
 
@@ -25,20 +29,28 @@ class Connection:
         region: str | None,
         local: str | Path | None,
         *,
-        deployment_id: str,
-        concurrency: int,
+        deployment_id: str | None,
+        concurrency: int | None,
         engine: Engine | None,
     ) -> None:
         self._stack = stack or (None if local is not None else os.environ.get("POLOS_STACK"))
         chosen_local = local is not None or "POLOS_LOCAL_DB" in os.environ
         self._in_stack = self._stack is None and not chosen_local and _TABLE in os.environ
-        self._region, self._deployment_id = region, deployment_id
+        self._region = region
+        self._deployment_id = deployment_id or os.environ.get("POLOS_DEPLOYMENT_ID") or "default"
         self._local_path = str(local or os.environ.get("POLOS_LOCAL_DB") or DEFAULT_PATH)
-        self._concurrency = concurrency
+        self._concurrency = _checked(DEFAULT_CONCURRENCY if concurrency is None else concurrency)
         self._lock = threading.RLock()
         self._engine = engine
         self._worker: Any = None
         self._local: Any = None
+
+    def limit_turns(self, most: int) -> None:
+        """How many turns the local worker runs at once. Raises `UsageError` once it has been started."""
+        with self._lock:
+            if self._worker is not None:
+                raise UsageError("max_concurrent_workflows has to be given before the client is first used.")
+            self._concurrency = _checked(most)
 
     def open(self, everything: bool = False) -> Engine:
         """The engine. With `everything` the local worker also takes up what other processes left."""
@@ -67,16 +79,27 @@ class Connection:
         engine = Engine(self._local.backend, deployment_id=self._deployment_id)
         self._worker = LocalWorker(self._local, engine, own_only=own_only, concurrency=self._concurrency)
         self._worker.start()
+        atexit.register(self._close_at_exit)
         return engine
 
+    def _close_at_exit(self) -> None:
+        self.close(_AT_EXIT)
+
     def close(self, timeout: float | None = None) -> None:
-        """Stop the worker, which waits at most `timeout` seconds for a turn, and close the database."""
+        """Stop the worker, which waits at most `timeout` seconds for its turns to hand over, and close the database."""
         with self._lock:
             worker, local = self._worker, self._local
             self._worker = self._local = None
             if local is not None:
                 self._engine = None
+        atexit.unregister(self._close_at_exit)
         if worker is not None:
             worker.stop(timeout)
         if local is not None:
             local.close()
+
+
+def _checked(concurrency: object) -> int:
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+        raise UsageError(f"max_concurrent_workflows must be a whole number from 1, not {concurrency!r}.")
+    return concurrency

@@ -32,8 +32,11 @@ class ExecutionHandle(BaseModel):
         return self
 
     async def get(self, client: Client | None = None) -> dict[str, Any]:
-        """The execution as a dict: status, result, error, times. Raises `ExecutionNotFoundError`."""
-        return await ambient.client(client or self._client).get_execution(self.id)
+        """The execution as a dict: status, result, error, times; the result as the workflow gave it.
+
+        Raises `ExecutionNotFoundError`.
+        """
+        return await ambient.client(client or self._client).get_execution(self.id, typed=True)
 
     async def cancel(self, client: Client | None = None) -> bool:
         """Ask the execution to stop, with its cleanup. False if it has ended already."""

@@ -80,7 +80,7 @@ async def test_a_final_state_of_an_owner_that_lost_does_not_replace_the_stored_o
         await zombie.end()
         await env.advance(minutes=5)
         shown = await env.client.get_execution(handle.id)
-        assert shown["final_state"] == Held(text=noise(2000, "heir"))
+        assert shown["final_state"] == {"text": noise(2000, "heir")}
 
 
 def test_a_payload_of_an_open_child_outlives_its_parent() -> None:

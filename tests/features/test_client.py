@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +19,11 @@ import polos
 from polos import (
     BatchWorkflowInput,
     ExecutionHandle,
+    InvalidPayloadError,
     Polos,
     PolosClient,
     UsageError,
+    Worker,
     WorkflowCancelledError,
     WorkflowContext,
     WorkflowFailedError,
@@ -35,6 +42,29 @@ class Number(BaseModel):
     n: int
 
 
+LONG_STEP = """
+import asyncio, sys
+from polos import Polos, PolosClient, current_step, workflow
+
+async def long():
+    print(current_step().execution_id, flush=True)
+    await asyncio.sleep(60)
+
+@workflow(id="client-long")
+async def lasts(ctx):
+    await ctx.step.run("long", long)
+
+async def main(how):
+    if how == "ambient":
+        await lasts.invoke()
+    elif how == "client":
+        await lasts.run(PolosClient())
+    else:
+        async with Polos() as polos:
+            await lasts.run(polos)
+
+asyncio.run(main(sys.argv[1]))
+"""
 ran: list[str] = []
 
 
@@ -295,6 +325,7 @@ def test_the_names_of_upstream_are_there() -> None:
         "batch_invoke",
         "StepExecutionError",
         "WorkflowTimeoutError",
+        "Worker",
         "get_workflow",
         "get_all_workflows",
     ]
@@ -304,3 +335,89 @@ def test_the_names_of_upstream_are_there() -> None:
 
     assert (polos.events, polos.schedules) == (events, schedules)
     assert types.BatchWorkflowInput is BatchWorkflowInput
+
+
+def test_an_option_that_does_not_exist_is_refused_and_upstream_ones_are_taken(local: Path) -> None:
+    with pytest.raises(TypeError, match="locl"):
+        Polos(locl=":memory:")
+    with pytest.raises(UsageError, match="channels"):
+        Polos(channels=[object()])
+    for count in (0, -1, 1.5, True):
+        with pytest.raises(UsageError, match="max_concurrent_workflows"):
+            Polos(max_concurrent_workflows=count)  # type: ignore[arg-type]
+    PolosClient(project_id="p", api_url="http://localhost:8080", api_key="k", deployment_id=None)
+    Polos(port=8001, channels=None, max_concurrent_workflows=None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (BatchWorkflowInput(id="nowhere"), WorkflowNotFoundError),
+        (BatchWorkflowInput(id="client-double", payload={"n": "x"}), InvalidPayloadError),
+    ],
+)
+def test_batch_invoke_starts_nothing_where_one_of_them_is_wrong(
+    local: Path, wrong: BatchWorkflowInput, error: type[Exception]
+) -> None:
+    async def main() -> None:
+        async with Polos(local=local) as client:
+            with pytest.raises(error):
+                await client.batch_invoke([BatchWorkflowInput(id="client-double", payload=Number(n=1)), wrong])
+            assert await client.list_executions() == []
+            assert await client.batch_invoke([]) == []
+
+    asyncio.run(main())
+
+
+def test_starting_a_client_twice_gives_back_the_ambient_one_before(local: Path) -> None:
+    async def main() -> None:
+        async with Polos(local=":memory:") as outer:
+            inner = Polos(local=local)
+            await inner.start()
+            await inner.start()
+            await inner.stop()
+            assert ambient.current() is outer
+
+    asyncio.run(main())
+
+
+def test_a_worker_runs_what_clients_of_the_file_started_until_it_is_shut_down(local: Path) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20):
+            client = PolosClient(local=local)
+            worker = Worker(client=client, workflows=[doubled], max_concurrent_workflows=2, mode="push", agents=[])
+            running = asyncio.create_task(worker.run())
+            assert (await doubled.run(client, Number(n=4))).n == 8
+            assert worker.workflows == [doubled]
+            await worker.shutdown()
+            await running
+
+    asyncio.run(main())
+
+
+def test_a_worker_refuses_what_it_cannot_run(local: Path) -> None:
+    with pytest.raises(UsageError, match="agents"):
+        Worker(PolosClient(local=local), agents=["writer"])
+    with pytest.raises(UsageError, match="no workflow"):
+        Worker(PolosClient(local=local), workflows=[print])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="queues"):
+        Worker(PolosClient(local=local), queues=[])
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("how", ["ambient", "client", "entered"])
+def test_a_process_that_is_interrupted_in_a_long_step_ends_soon_and_is_no_death(local: Path, how: str) -> None:
+    program = local.with_name("long_step.py")
+    program.write_text(LONG_STEP)
+    running = subprocess.Popen([sys.executable, str(program), how], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None
+    execution_id = running.stdout.readline().decode().strip()
+    started = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert time.monotonic() - started < 15, "it waited for the step"
+    assert b"KeyboardInterrupt" in errors
+    assert b"the worker met an error" not in errors
+    with sqlite3.connect(local) as file:
+        (stored,) = file.execute("SELECT body FROM items WHERE pk = ? AND sk = 'x'", (execution_id,)).fetchone()
+    assert '"lt"' not in stored, "the lease was not given back"

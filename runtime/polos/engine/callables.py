@@ -9,11 +9,12 @@ import asyncio
 import contextvars
 import functools
 import inspect
-import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from polos.engine.daemons import DaemonThreads
 
 THREADS = 64
 
@@ -42,8 +43,8 @@ class Callables:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._threads = _DaemonThreads(THREADS, "polos-step")
-        self._records = _DaemonThreads(8, "polos-record")
+        self._threads = DaemonThreads(THREADS, "polos-step")
+        self._records = DaemonThreads(8, "polos-record")
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop of async callables; started on first use, on a daemon thread."""
@@ -132,31 +133,6 @@ class Callables:
         """Call something that does not block, after a real delay."""
         loop = self.loop()
         loop.call_soon_threadsafe(lambda: loop.call_later(seconds, call))
-
-
-class _DaemonThreads:
-    """Up to `limit` threads, made when needed. A thread that user code blocks does not keep the process from ending."""
-
-    def __init__(self, limit: int, name: str) -> None:
-        self._limit, self._name = limit, name
-        self._work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._made = self._idle = 0  # idle: those that wait, less the calls that wait for one
-
-    def submit(self, call: Callable[[], object]) -> None:
-        with self._lock:
-            make = self._idle <= 0 and self._made < self._limit
-            number = self._made = self._made + make
-            self._idle -= not make
-        self._work.put(call)
-        if make:
-            threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            self._work.get()()
-            with self._lock:
-                self._idle += 1
 
 
 class _Once:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from polos.core import codec, items
+from polos.core import codec, items, plain
 from polos.core.conditions import Item
 from polos.core.history import History
 from polos.core.identity import child_id
@@ -27,6 +27,7 @@ from polos.types.types import ErrorDetail, ExecutionDetail, ExecutionSummary, St
 
 STATUSES = ("queued", "running", "waiting", "completed", "failed", "cancelled", "timed_out")
 _LOOK_BACK_DAYS = 400
+_Form: TypeAlias = Literal["typed", "strict", "json"]
 _CANCELLED_BY = {"cancelled": "manual", "timed_out": "timeout"}
 
 
@@ -97,8 +98,19 @@ def summary(item: Item) -> ExecutionSummary:
     )
 
 
-def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
-    """An execution as upstream's dict, with what has no meaning here as None. At most 2 reads."""
+def as_dict(engine: Engine, item: Item, *, typed: bool = False) -> dict[str, Any]:
+    """An execution as upstream's dict, with what has no meaning here as None. At most 2 reads.
+
+    It is plain JSON (times as ISO text), whatever this process knows of the values' classes; with `typed`, times are
+    datetimes, and `payload`, `result` and `final_state` what the workflow took and gave.
+    """
+
+    def shown(name: str, attached: str) -> Any:
+        return _value(engine, item, name, None, attached, form="typed" if typed else "json")
+
+    def time(when: datetime | None) -> datetime | str | None:
+        return when if typed or when is None else when.isoformat()
+
     detail = summary(item)
     options = items.document(item, items.START)
     root, parent = commands.root_of(item), commands.parent_of(item)
@@ -107,12 +119,12 @@ def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
         "id": detail.id,
         "workflow_id": detail.workflow_id,
         "status": detail.status,
-        "payload": _value(engine, item, items.INPUT, None, _input_sk(item)),
-        "result": _value(engine, item, items.RESULT, None, items.result_sk(item)) if detail.completed_at else None,
+        "payload": shown(items.INPUT, _input_sk(item)),
+        "result": shown(items.RESULT, items.result_sk(item)) if detail.completed_at else None,
         "error": f"{error.type}: {error.message}" if error is not None else None,
-        "created_at": detail.created_at,
-        "started_at": detail.started_at,
-        "completed_at": detail.completed_at,
+        "created_at": time(detail.created_at),
+        "started_at": time(detail.started_at),
+        "completed_at": time(detail.completed_at),
         "deployment_id": engine.deployment_id,
         "assigned_to_worker": None,
         "parent_execution_id": detail.parent_execution_id,
@@ -126,12 +138,10 @@ def as_dict(engine: Engine, item: Item) -> dict[str, Any]:
         "session_id": options.get("session"),
         "user_id": options.get("user"),
         "output_schema_name": None,
-        "cancelled_at": detail.completed_at if detail.status in _CANCELLED_BY else None,
+        "cancelled_at": time(detail.completed_at) if detail.status in _CANCELLED_BY else None,
         "cancelled_by": _CANCELLED_BY.get(detail.status),
         "run_timeout_seconds": options.get("timeout"),
-        "final_state": _value(engine, item, items.FINAL_STATE, None, items.state_sk(item))
-        if detail.completed_at
-        else None,
+        "final_state": shown(items.FINAL_STATE, items.state_sk(item)) if detail.completed_at else None,
         "tags": detail.tags,
     }
 
@@ -147,7 +157,7 @@ def outcome(engine: Engine, item: Item) -> Any:
     status, workflow_id = items.text(item, items.STATUS), items.text(item, items.WORKFLOW)
     execution_id = items.text(item, items.PK)
     if status == "completed":
-        return _value(engine, item, items.RESULT, None, items.result_sk(item), strict=True)
+        return _value(engine, item, items.RESULT, None, items.result_sk(item), form="strict")
     if status == "timed_out":
         raise WorkflowTimeoutError(execution_id, items.document(item, items.START).get("timeout"))
     if status == "cancelled":
@@ -240,9 +250,11 @@ def _error(item: Item, name: str = items.FAILURE) -> ErrorDetail | None:
 
 
 def _value(
-    engine: Engine, item: Item, name: str, history: History | None, attached: str, *, strict: bool = False
+    engine: Engine, item: Item, name: str, history: History | None, attached: str, *, form: _Form = "typed"
 ) -> Any:
-    """A payload or result as its value; as its bare JSON where this process does not know its classes."""
+    """A payload, result or state: as the value that it was ("typed": as its JSON where this process does not know its
+    classes; "strict": `SerializationError` there), or always as plain JSON ("json").
+    """
     stored = Stored() if name == items.INPUT and attached else Stored.of_item(item, name)
     if stored.data is None and stored.pointer is None:
         if not attached:
@@ -264,9 +276,9 @@ def _value(
             items.FINAL_STATE: workflow.state_schema or codec.MISSING,
         }[name]
     text = engine.vault.fetch(stored)
-    if strict:
+    if form == "strict":
         return codec.decode(text, annotation)
-    return _readable(text, annotation)
+    return plain.of_text(text, annotation) if form == "json" else _readable(text, annotation)
 
 
 def _readable(text: str, annotation: Any = codec.MISSING) -> Any:
@@ -274,10 +286,7 @@ def _readable(text: str, annotation: Any = codec.MISSING) -> Any:
     try:
         return codec.decode(text, annotation)
     except SerializationError:
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
+        return plain.of_text(text, annotation)
 
 
 def _steps(engine: Engine, history: History) -> list[StepDetail]:

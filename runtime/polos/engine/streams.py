@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from polos.core import items
 from polos.core.identity import digest
+from polos.core.plain import as_json
 from polos.engine import queries
 from polos.engine.commands import millis, moment
 from polos.engine.delivery import payload_of
@@ -100,7 +101,7 @@ class Follower:
         self, topic: str, execution_id: str, step: StepDetail, about: dict[str, Any], number: int
     ) -> Iterator[StreamEvent]:
         if step.kind == "suspend" and step.started_at is not None:
-            data: Any = step.detail.get("data")
+            data: Any = as_json(step.detail.get("data"))
             shown: Any = {**cast("dict[str, Any]", data), **about} if isinstance(data, dict) else data
             yield self._event(topic, execution_id, f"suspend_{step.key}", step.started_at, shown, 2 * number + 1)
             if step.ended_at is not None and step.status == "completed":
@@ -115,7 +116,7 @@ class Follower:
             yield self._event(topic, execution_id, f"step_finish:{step.key}", step.ended_at, end, 2 * number + 2)
 
     def _event(self, topic: str, execution_id: str, what: str, at: datetime, data: Any, place: int) -> StreamEvent:
-        """An event whose id and place follow from the record, the same for every reader."""
+        """An event whose id and place follow from the record, the same for every reader; its data is plain JSON."""
         sequence = (millis(at) << 20) + min(place, (1 << 20) - 1)
         kind = what.split(":", 1)[0] if what.startswith("step_") else what
         return StreamEvent(
@@ -123,6 +124,6 @@ class Follower:
             sequence_id=sequence,
             topic=topic,
             event_type=kind,
-            data=data,
+            data=as_json(data),
             created_at=moment(millis(at)),
         )

@@ -5,13 +5,14 @@ It sleeps until something is sent or due; with a file it looks at it once a seco
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from polos.engine import native, schedules
 from polos.engine.commands import millis
+from polos.engine.daemons import DaemonThreads
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker, no_limit
 from polos.errors import InvalidPayloadError
@@ -33,8 +34,8 @@ class LocalWorker:
     def __init__(self, local: LocalBackend, engine: Engine, *, own_only: bool, concurrency: int = 32) -> None:
         self._local, self._engine, self._own_only = local, engine, own_only
         self._worker = Worker(engine)
-        self._slots = threading.Semaphore(concurrency)
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="polos-turn")
+        self._slots, self._concurrency = threading.Semaphore(concurrency), concurrency
+        self._pool = DaemonThreads(concurrency, "polos-turn")
         self._stopping = threading.Event()
         self._ends_at: float | None = None
         self._thread = threading.Thread(target=self._loop, name="polos-worker", daemon=True)
@@ -63,15 +64,22 @@ class LocalWorker:
     def stop(self, timeout: float | None = None) -> None:
         """Take no more messages and have the turns under way hand over; steps that take longer than 3 s are cut off.
 
-        Waits for them, or at most `timeout` seconds for the loop alone.
+        Waits until they have, or at most `timeout` seconds, of which steps get half. A turn that has not handed over
+        when the process ends counts as dead.
         """
-        self._ends_at = self._engine.clock.monotonic() + self._engine.limits.cancel_before + _GRACE
+        now = self._engine.clock.monotonic
+        grace = _GRACE if timeout is None else min(_GRACE, timeout / 2)
+        give_up = None if timeout is None else now() + timeout
+        self._ends_at = now() + self._engine.limits.cancel_before + grace
         self._stopping.set()
         self._engine.poke_all()
         self._local.inbox.changed.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
-        self._pool.shutdown(wait=timeout is None, cancel_futures=True)
+        self._pool.close()
+        for _ in range(self._concurrency):
+            if not self._slots.acquire(timeout=None if give_up is None else max(0.0, give_up - now())):
+                return
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
@@ -109,7 +117,7 @@ class LocalWorker:
                 self._slots.release()
         if received is None:
             return False
-        self._pool.submit(self._handle, received)
+        self._pool.submit(functools.partial(self._handle, received))
         return True
 
     def _remaining(self) -> float | None:

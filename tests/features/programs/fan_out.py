@@ -71,7 +71,7 @@ async def main() -> None:
             if (await handle.get(polos))["status"] == "completed":
                 break
             await asyncio.sleep(0.05)
-        print((await polos.get_execution(handle.id))["result"].n)
+        print((await polos.get_execution(handle.id))["result"].get("n"))
         handles = await start_many(polos, [BatchWorkflowInput(id="square", payload={"n": n}) for n in (2, 3)])
         print([(await one.result()).n for one in handles])
         try:

@@ -72,7 +72,7 @@ async def main() -> None:
             await asyncio.sleep(0.05)
         print(found["status"], found["result"].order_id)
         execution = await polos.get_execution(handle.id)
-        print(execution["status"], execution["workflow_id"], execution["final_state"].processed)
+        print(execution["status"], execution["workflow_id"], execution["final_state"]["processed"])
 
 
 if __name__ == "__main__":
