@@ -26,7 +26,7 @@ FUNCTIONS = {name: one for name, one in RESOURCES.items() if one["Type"] == "AWS
 SOURCES = [
     (function, event["Properties"])
     for function in FUNCTIONS.values()
-    for event in function["Properties"]["Events"].values()
+    for event in function["Properties"].get("Events", {}).values()
 ]
 ENVIRONMENT: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 
@@ -48,6 +48,29 @@ def test_each_handler_exists_and_is_one_call_of_its_role(name: str) -> None:
     assert len(source.splitlines()) <= 15
     imported = [node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
     assert imported == ["polos.aws"]
+
+
+def test_a_deployment_calls_the_registrar_because_the_version_of_the_code_is_its_property() -> None:
+    registration = RESOURCES["Registration"]["Properties"]
+    function = RESOURCES["RegistrarFunction"]["Properties"]
+
+    assert registration["Version"] == {"Ref": "WorkFunction.Version"}
+    assert registration["ServiceToken"] == {"Fn::GetAtt": ["RegistrarFunction", "Arn"]}
+    assert function["Timeout"] < registration["ServiceTimeout"] <= 120  # an answer within two minutes, come what may
+
+
+def test_declarations_come_after_what_serves_them() -> None:
+    made = {f"{name}{event}" for name, one in FUNCTIONS.items() for event in one["Properties"].get("Events", {})}
+
+    assert made == set(RESOURCES["Registration"]["DependsOn"])
+
+
+def test_the_registrar_may_do_at_import_what_the_work_function_may() -> None:
+    roles = [RESOURCES[name]["Properties"]["ManagedPolicyArns"] for name in ("WorkRole", "RegistrarRole")]
+    sizes = [RESOURCES[name]["Properties"]["MemorySize"] for name in ("WorkFunction", "RegistrarFunction")]
+
+    assert roles[0] == roles[1]
+    assert sizes[0] == sizes[1]
 
 
 def test_every_handler_file_is_used() -> None:
@@ -180,6 +203,7 @@ def test_functions_may_make_timers_and_clients_schedules_and_not_the_other_way_r
 
     assert f"/{TIMERS}*" in made["WorkRole"]
     assert f"/{RECURRENCES}*" in made["ClientPolicy"]
+    assert f"/{RECURRENCES}*" in made["RegistrarRole"]
     assert "EventsRole" not in made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from polos import (
     InvalidPayloadError,
+    Polos,
     SchedulePayload,
     WorkflowContext,
     WorkflowDefinitionError,
@@ -245,3 +247,19 @@ def test_schedule_ticks_missed_while_no_process_ran_fire_once(tmp_path: Any) -> 
         assert clock.now() - at("2030-05-01 21:00") < timedelta(hours=1)
     finally:
         local.close()
+
+
+def test_schedule_taken_out_of_the_code_is_gone_when_the_process_starts_again(tmp_path: Any) -> None:
+    """The embedded backend: the next start is its deployment. What was made at run time stays."""
+    path = str(tmp_path / "x.db")
+    ticks = Ticks()
+
+    async def start(schedule: Any) -> list[str]:
+        kept = ticks.declare("sched-edited", schedule)
+        async with Polos(local=path) as polos:
+            if schedule == "0 8 * * *":
+                await schedules.create(polos, kept, "0 9 * * *", key="ada")
+            return sorted(one.key for one in await schedules.list(polos, kept))
+
+    assert asyncio.run(start("0 8 * * *")) == ["ada", "global"]
+    assert asyncio.run(start(True)) == ["ada"]

@@ -20,11 +20,12 @@ from typing import Any, Protocol
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 
 from polos import tracing
-from polos.aws import application, records, telemetry
+from polos.aws import application, custom_resource, records, telemetry
 from polos.aws.backend import aws_backend
 from polos.aws.clients import Clients
 from polos.aws.records import Record
-from polos.aws.settings import Settings
+from polos.aws.registrar import Registrar
+from polos.aws.settings import STACK_NAME, Settings
 from polos.aws.telemetry import Messages, Powertools
 from polos.aws.visibility import Visibility
 from polos.engine.engine import Engine
@@ -156,17 +157,23 @@ _container = _Container()
 
 
 def lambda_handler(role: str | None = None) -> Handler:
-    """A Lambda handler for one role: "work" (starts, resumptions, workflow code) or "events" (events, ticks).
+    """A Lambda handler for one role, or with `None` for all of them, told apart by the event's shape.
 
-    With `None` for all of them, told apart by the event's shape, so that one function can do everything. The
-    application that `POLOS_APP` names is imported once a container, when the function is initialized. If that fails,
+    The roles: "work" (starts, resumptions, workflow code), "events" (events, ticks), "registrar" (the custom resource
+    of a deployment).
+
+    The application that `POLOS_APP` names is imported once a container, when the function starts up. If that fails,
     each invocation tries again and raises; its messages stay in their queue, and come again after 5 s to 15 minutes.
     """
     _check_role(role)
+    if role == "registrar":
+        return _register  # it imports the application elsewhere, and must live when that fails
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         _warm()
 
     def handler(event: Any, context: Context) -> Any:
+        if role is None and custom_resource.is_request(event):
+            return _register(event, context)
         try:
             service = _container.service()
         except Exception:
@@ -175,6 +182,12 @@ def lambda_handler(role: str | None = None) -> Handler:
         return handler_of(service, role)(event, context)
 
     return handler
+
+
+def _register(event: Any, context: Any) -> None:
+    """One request of CloudFormation. A container seldom serves two, so nothing is kept."""
+    Powertools(os.environ.get(STACK_NAME, ""))
+    Registrar().handle(event, context)
 
 
 def _check_role(role: str | None) -> None:
