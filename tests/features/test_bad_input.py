@@ -27,6 +27,7 @@ from polos import (
     workflow,
 )
 from polos.core import items
+from polos.local.database import Database
 from polos.ports import Outgoing
 from tests.features.listing import listed
 from tests.laws.worlds import World, law
@@ -279,3 +280,18 @@ async def test_resume_of_what_has_ended_and_listing_with_an_odd_cursor_are_typed
         for bad in ({"cursor": "garbage"}, {"limit": 0}, {"limit": -1}, {"status": "sleeping"}):
             with pytest.raises(InvalidPayloadError, match=next(iter(bad))):
                 await env.client.list_executions(**bad)  # type: ignore[arg-type]
+
+
+def test_a_database_that_another_process_keeps_locked_is_a_sentence(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("polos.local.database._PATIENCE", 0.05)
+    path = tmp_path / "local.db"
+    database = Database(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(BackendError, match=r"local\.db is locked: another process"), database.transaction():
+        raise AssertionError("it is not ours to write")
+    other.execute("ROLLBACK")
+    other.close()
+    with database.transaction():
+        pass
+    database.close()

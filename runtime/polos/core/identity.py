@@ -21,11 +21,15 @@ _MAX_ID = 200
 
 
 def check_workflow_id(workflow_id: str, function: str) -> str:
-    if not _WORKFLOW_ID.fullmatch(workflow_id):
+    if not is_workflow_id(workflow_id):
         raise WorkflowDefinitionError(
             f"The workflow id {workflow_id!r} of {function} is not valid: use 1 to 128 letters, digits, '_', '.', '-'."
         )
     return workflow_id
+
+
+def is_workflow_id(text: str) -> bool:
+    return _WORKFLOW_ID.fullmatch(text) is not None
 
 
 def check_execution_id(execution_id: object) -> str:

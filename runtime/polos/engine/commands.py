@@ -26,6 +26,7 @@ from typing import Any, cast
 from polos.core import items
 from polos.core.conditions import Item, Value
 from polos.core.identity import check_execution_id, check_step_key, check_topic, digest
+from polos.engine import fields
 from polos.errors import InvalidPayloadError
 from polos.ports import Event, Outgoing, Recurring
 
@@ -109,10 +110,14 @@ class Start:
     @classmethod
     def of_message(cls, body: Mapping[str, Any]) -> Start:
         execution_id = check_execution_id(body.get("x"))
-        workflow_id, options, created = body.get("wf"), body.get("so"), body.get("cr")
-        if not isinstance(workflow_id, str) or not isinstance(options, dict) or not isinstance(created, int):
-            raise InvalidPayloadError("A start message lacks its workflow, its options or its time.")
-        return cls(execution_id, workflow_id, Stored.of_message(body, "in"), created, cast("dict[str, Any]", options))
+        workflow_id, created = fields.workflow_id(body), fields.required_moment_ms(body, "cr")
+        options, payload = body.get("so"), Stored.of_message(body, "in")
+        if not isinstance(options, dict):
+            raise InvalidPayloadError("A start message lacks its options.")
+        chosen = cast("dict[str, Any]", options)
+        if payload.pointer is not None and not payload_is_beside(chosen):
+            raise InvalidPayloadError("A start message points to a payload that it does not say is stored.")
+        return cls(execution_id, workflow_id, payload, created, chosen)
 
     def attributes(self) -> dict[str, Value]:
         """What the execution item says from the start on; a payload over 500 bytes is not among it."""
@@ -141,7 +146,7 @@ class Start:
     ) -> Start:
         """A new start. Its options say which payload it is, and whether that is kept beside the execution item."""
         print_ = digest(repr((payload.data, payload.pointer)), length=16)
-        beside = {"pb": 1} if payload.size > ON_EXECUTION_ITEM else {}
+        beside = {"pb": 1} if payload.pointer is not None or payload.size > ON_EXECUTION_ITEM else {}
         return cls(execution_id, workflow_id, payload, created_at, {**options, "pd": print_, **beside})
 
 
@@ -217,12 +222,7 @@ def batch(workflow_id: str, due: int | None) -> dict[str, Any]:
 
 def read_batch(body: Mapping[str, Any]) -> tuple[str, int | None]:
     """The workflow and the due time of a batch message. Raises `InvalidPayloadError`."""
-    workflow_id, due = body.get("wf"), body.get("due")
-    if not isinstance(workflow_id, str) or not workflow_id:
-        raise InvalidPayloadError("A batch message lacks its workflow.")
-    if due is not None and (not isinstance(due, int) or isinstance(due, bool)):
-        raise InvalidPayloadError(f"The batch message for {workflow_id!r} has no valid due time.")
-    return workflow_id, due
+    return fields.workflow_id(body), fields.moment_ms(body, "due")
 
 
 def tick(schedule: Recurring, nominal_ms: int) -> dict[str, Any]:
@@ -235,6 +235,7 @@ class Target:
     """The execution that a wake, resume or cancel is for."""
 
     execution_id: str
+    workflow_id: str
     due: int | None
     step_key: str | None
     mode: str
@@ -242,15 +243,16 @@ class Target:
 
     @classmethod
     def of_message(cls, body: Mapping[str, Any]) -> Target:
-        due, key, mode, number = body.get("due"), body.get("k"), body.get("mode", "cancel"), body.get("n")
+        key, mode = body.get("k"), body.get("mode", "cancel")
         if body.get("t") == "resume":
             check_step_key(key)
         if mode not in ("cancel", "terminate"):
             raise InvalidPayloadError(f"A cancel message has the unknown mode {mode!r}.")
         return cls(
             check_execution_id(body.get("x")),
-            due if isinstance(due, int) else None,
+            fields.workflow_id(body, required=False),
+            fields.moment_ms(body, "due"),
             key if isinstance(key, str) else None,
             mode,
-            number if isinstance(number, int) else 0,
+            fields.count(body, "n"),
         )

@@ -275,10 +275,19 @@ def _value(
             items.INPUT: workflow.input_annotation,
             items.FINAL_STATE: workflow.state_schema or codec.MISSING,
         }[name]
-    text = engine.vault.fetch(stored)
     if form == "strict":
-        return codec.decode(text, annotation)
-    return plain.of_text(text, annotation) if form == "json" else _readable(text, annotation)
+        return codec.decode(engine.vault.fetch(stored), annotation)
+    if form == "json":
+        return plain.of_text(engine.vault.fetch(stored), annotation)
+    return _shown(engine, stored, annotation)
+
+
+def _shown(engine: Engine, stored: Stored, annotation: Any = codec.MISSING) -> Any:
+    """A value for people, or what is wrong with it: the rest of the execution is shown all the same."""
+    try:
+        return _readable(engine.vault.fetch(stored), annotation)
+    except SerializationError as error:
+        return str(error)
 
 
 def _readable(text: str, annotation: Any = codec.MISSING) -> Any:
@@ -309,7 +318,7 @@ def _steps(engine: Engine, history: History) -> list[StepDetail]:
 def _outcome(engine: Engine, item: Item) -> dict[str, Any]:
     """The outcome of one child of a batch."""
     error = _error(item)
-    result = _readable(engine.vault.fetch_item(item)) if error is None else None
+    result = _shown(engine, Stored.of_item(item)) if error is None else None
     return {"success": error is None, "result": result, "error": None if error is None else error.message}
 
 
@@ -323,7 +332,7 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
             detail[shown] = source[name]
     kind = items.text(source, items.KIND, "step")
     if mark is not None and kind == "suspend":
-        detail["data"] = _readable(engine.vault.fetch_item(mark))
+        detail["data"] = _shown(engine, Stored.of_item(mark))
     began = history.began(key)
     status, result, error, ended_at = "started", None, None, None
     if record is not None:
@@ -341,7 +350,7 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
             error = _error(record)
             status = "completed" if error is None else "failed"
             ended_at = moment(max(items.number(record, items.AT), began or 0))
-            result = _readable(engine.vault.fetch_item(record)) if error is None else None
+            result = _shown(engine, Stored.of_item(record)) if error is None else None
     elif kind in ("child", "suspend"):
         status = "waiting"
     elif mark is not None and items.GENERATION in mark:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from polos.core import codec, cron, items
 from polos.core.conditions import Change, Equals, Has, Item, Not
 from polos.core.failures import Failure
-from polos.core.identity import schedule_id, tick_id
+from polos.core.identity import MAX_NAME_BYTES, schedule_id, tick_id
+from polos.engine import fields
 from polos.engine.commands import Start, Stored, moment
 from polos.engine.engine import Engine
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError
@@ -68,10 +69,10 @@ class Tick:
     @classmethod
     def of_message(cls, body: Mapping[str, Any]) -> Tick:
         """Raises `InvalidPayloadError`."""
-        workflow_id, key, at = body.get("wf"), body.get("key"), body.get("at")
-        expression, timezone, overlap = body.get("cron"), body.get("tz"), body.get("ov", "skip")
-        if not (isinstance(workflow_id, str) and isinstance(key, str) and isinstance(at, int)):
-            raise InvalidPayloadError("A tick message lacks its workflow, its key or its nominal time.")
+        workflow_id, at = fields.workflow_id(body), fields.required_moment_ms(body, "at")
+        key, expression, timezone, overlap = body.get("key"), body.get("cron"), body.get("tz"), body.get("ov", "skip")
+        if not isinstance(key, str) or len(key) > MAX_NAME_BYTES:
+            raise InvalidPayloadError("A tick message lacks its key.")
         if not (isinstance(expression, str) and isinstance(timezone, str)):
             raise InvalidPayloadError("A tick message lacks its cron expression or its time zone.")
         try:
@@ -107,7 +108,11 @@ def fire(engine: Engine, tick: Tick) -> bool:
         key=tick.key,
         upcoming=tick.schedule.next_after(nominal),
     )
-    text = codec.encode(workflow.accept_tick(payload), annotation=workflow.input_annotation)
+    try:
+        given = workflow.accept_tick(payload)
+    except InvalidPayloadError:
+        given = payload  # the body refuses it with the field's path, where people can see it
+    text = codec.encode(given, annotation=workflow.input_annotation)
     stored = engine.stash(text, tick.execution_id, "The payload of a tick")
     options = {"trigger": {"schedule": tick.key, "at": tick.at}}
     start = Start.of(tick.execution_id, tick.workflow_id, stored, engine.now(), options)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,7 +19,7 @@ from polos.core import items
 from polos.core.codec import pack, unpack
 from polos.core.conditions import Value
 from polos.engine.commands import Stored
-from polos.errors import PayloadCodecError, SerializationError
+from polos.errors import InvalidPayloadError, PayloadCodecError, PayloadTooLargeError, SerializationError
 from polos.ports import Limits, PayloadCodec, Payloads
 
 ENCODED: Final = b"\x00"
@@ -60,8 +61,20 @@ class Vault:
         try:
             data = self._payloads.get(stored.pointer)
         except KeyError:
-            raise SerializationError(f"the stored payload {stored.pointer} is missing") from None
-        return unpack(data.decode() if stored.pointer.endswith(".t") else self._decoded(data))
+            raise SerializationError(f"The stored payload {stored.pointer!r} is missing.") from None
+        try:
+            return unpack(data.decode() if stored.pointer.endswith(".t") else self._decoded(data))
+        except UnicodeDecodeError:
+            raise SerializationError(f"The stored payload {stored.pointer!r} is no text.") from None
+
+    def check(self, stored: Stored, what: str) -> None:
+        """Raises `InvalidPayloadError` naming `what` unless it can be read. 1 request if it is stored beside."""
+        try:
+            _check_json(self.fetch(stored))
+        except PayloadCodecError:
+            raise  # what is wrong is here, and not with the value
+        except (SerializationError, PayloadTooLargeError, RecursionError, ValueError) as error:
+            raise InvalidPayloadError(f"{what} cannot be read: {error}") from None
 
     def fetch_item(self, item: Mapping[str, Value], name: str = items.VALUE) -> str:
         return self.fetch(Stored.of_item(item, name))
@@ -105,3 +118,6 @@ class Vault:
 
 def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+_check_json = json.JSONDecoder().decode

@@ -21,6 +21,7 @@ from polos.engine import (
     children,
     commands,
     delivery,
+    fields,
     native,
     notices,
     recovery,
@@ -79,9 +80,11 @@ class Worker:
     def _read(self, message: Message, remaining: Callable[[], float | None]) -> Callable[[], bool]:
         """The work that a message stands for. Only here can a message turn out to be none of ours."""
         body, engine = message.body, self.engine
+        fields.check_unicode(body)
         match body.get("t"):
             case "event":
                 event = commands.read_event(body)
+                engine.vault.check(Stored(event.data, event.pointer), f"The data of the event {event.id!r}")
                 return lambda: delivery.deliver(engine, event) and batching.gather(engine, event)
             case "batch":
                 workflow_id, due = commands.read_batch(body)
@@ -97,6 +100,9 @@ class Worker:
                 return lambda: self._advance(message, start.execution_id, start, remaining)
             case "wake" | "resume" | "cancel" | "retry" | "unpause":
                 target = Target.of_message(body)
+                if body["t"] == "resume":
+                    fields.moment_ms(body, "at")
+                    engine.vault.check(Stored.of_message(body, "v"), f"What {target.execution_id!r} is resumed with")
                 return lambda: self._command(message, target, remaining)
             case other:
                 raise InvalidPayloadError(f"A message of the unknown type {other!r} was received.")

@@ -15,6 +15,7 @@ from pathlib import Path
 from polos.errors import BackendError
 
 _SCHEMA_VERSION = 2
+_PATIENCE = 30.0  # seconds to wait for another process's transaction
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
     pk TEXT NOT NULL, sk TEXT NOT NULL, body TEXT NOT NULL, bucket TEXT, started TEXT, expires INTEGER,
@@ -59,7 +60,7 @@ class Database:
                 Path(path).expanduser().resolve().parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 str(Path(path).expanduser()) if not self.in_memory else ":memory:",
-                timeout=30.0,
+                timeout=_PATIENCE,
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -90,7 +91,8 @@ class Database:
         """A write transaction; what raises is rolled back."""
         with self._lock:
             cursor = self._connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
+            with self._explained():
+                cursor.execute("BEGIN IMMEDIATE")
             try:
                 yield cursor
             except BaseException:
@@ -102,8 +104,19 @@ class Database:
                 cursor.close()
 
     def read(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
-        with self._lock:
+        with self._lock, self._explained():
             return self._connection.execute(sql, parameters).fetchall()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Generator[None]:
+        """What can go wrong with a file that others use, as a sentence."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                why = f"another process has held it for over {_PATIENCE:g} s; is one stopped?"
+                raise BackendError(f"The database {self.path} is locked: {why}") from error
+            raise BackendError(f"The database {self.path} cannot be used: {error}.") from error
 
     def close(self) -> None:
         with self._lock:
