@@ -38,8 +38,10 @@ def test_12_any_body_of_a_queue_is_a_message_or_refused(text: str) -> None:
 @given(kind=COMMANDS, envelope=st.dictionaries(st.sampled_from(["t", "x", "wf", "source", "id"]), JSON, max_size=3))
 def test_5_no_event_of_the_bus_is_a_command(kind: str, envelope: dict[str, Any]) -> None:
     command = {"t": kind, "x": "somebody", "wf": "work", "k": "approval", "v": "true", "mode": "terminate", "n": 1}
-    with pytest.raises(InvalidPayloadError):
-        records.message_of(json.dumps({"source": "polos", **envelope, "detail": command}), None)
+    with contextlib.suppress(InvalidPayloadError):  # one of another source may trigger what has a pattern for it
+        found = records.message_of(json.dumps({"source": "polos", **envelope, "detail": command}), None)
+        assert found.keys() == {"t", "event"}
+        assert found["t"] == "native"
 
 
 @given(fields=st.dictionaries(st.sampled_from(["id", "tp", "sq", "ty", "v", "vz", "vp", "x", "wf", "k"]), JSON))

@@ -21,7 +21,7 @@ from tests.laws.worlds import World, law
 MS = 1_893_456_000_000  # 2030, when the environment begins
 
 
-@workflow(id="honest")
+@workflow(id="hostile-honest")
 async def honest(ctx: WorkflowContext, n: int) -> list[Any]:
     step = await ctx.step.run("step", lambda: n)
     event = await ctx.step.wait_for_event("event", topic="theirs")
@@ -29,33 +29,33 @@ async def honest(ctx: WorkflowContext, n: int) -> list[Any]:
     return [step, event.data, resumed["data"]]
 
 
-@workflow(id="triggered", trigger_on_event="trigger")
+@workflow(id="hostile-triggered", trigger_on_event="trigger")
 async def triggered(ctx: WorkflowContext, event: dict[str, Any]) -> Any:
     return event
 
 
-@workflow(id="batched", trigger_on_event="batches", batch_size=3, batch_timeout_seconds=10)
+@workflow(id="hostile-batched", trigger_on_event="batches", batch_size=3, batch_timeout_seconds=10)
 async def batched(ctx: WorkflowContext, event: dict[str, Any]) -> Any:
     return event
 
 
 SHAPES: tuple[dict[str, Any], ...] = (
-    {"t": "start", "x": "other", "wf": "honest", "so": {"pd": "x"}, "cr": MS, "in": "1"},
-    {"t": "wake", "x": "honest-1", "wf": "honest", "due": 1, "wsk": "w#0#1#honest-1", "wt": ["t#theirs", "w#a#b"]},
-    {"t": "resume", "x": "other", "wf": "honest", "k": "gate", "v": "1", "at": MS},
-    {"t": "cancel", "x": "other", "wf": "honest", "mode": "cancel"},
-    {"t": "retry", "x": "honest-1", "wf": "honest", "n": 1},
-    {"t": "unpause", "x": "honest-1", "wf": "honest", "n": 1},
+    {"t": "start", "x": "other", "wf": "hostile-honest", "so": {"pd": "x"}, "cr": MS, "in": "1"},
+    {"t": "wake", "x": "honest-1", "wf": "hostile-honest", "due": 1, "wsk": "w#0#1#honest-1", "wt": ["t#theirs", "w#a#b"]},
+    {"t": "resume", "x": "other", "wf": "hostile-honest", "k": "gate", "v": "1", "at": MS},
+    {"t": "cancel", "x": "other", "wf": "hostile-honest", "mode": "cancel"},
+    {"t": "retry", "x": "honest-1", "wf": "hostile-honest", "n": 1},
+    {"t": "unpause", "x": "honest-1", "wf": "hostile-honest", "n": 1},
     {"t": "event", "id": "e", "tp": "theirs", "sq": 5 << 20, "ty": "k", "v": "1"},
     {"t": "event", "id": "e", "tp": "trigger", "sq": MS << 20, "ty": "k", "v": "1"},
-    {"t": "event", "id": "e", "tp": "batches", "sq": MS << 20, "ty": "k", "v": "1", "wf": "batched"},
-    {"t": "batch", "wf": "batched", "due": 1},
-    {"t": "tick", "wf": "honest", "key": "k", "at": MS, "cron": "* * * * *", "tz": "UTC"},
+    {"t": "event", "id": "e", "tp": "batches", "sq": MS << 20, "ty": "k", "v": "1", "wf": "hostile-batched"},
+    {"t": "batch", "wf": "hostile-batched", "due": 1},
+    {"t": "tick", "wf": "hostile-honest", "key": "k", "at": MS, "cron": "* * * * *", "tz": "UTC"},
 )
 NUMBERS = st.sampled_from([-1, 0, 1, 2**53, 2**63, 10**30, -(10**30), 1.5, float("nan"), float("inf"), True])
 TEXTS = st.sampled_from(
     [
-        *("", "x", "honest", "triggered", "batched", "other", "#", "w#", "x#y", "../../etc/passwd", "x\ny", "a" * 600),
+        *("", "x", "hostile-honest", "hostile-triggered", "hostile-batched", "other", "#", "w#", "x#y", "../../etc/passwd", "x\ny", "a" * 600),
         *("\ud800", "{}", "[]", "null", '1},"id":"z"', '{"$":"model","of":"os:system","fields":{}}', "9" * 5000),
         *("[" * 5000, "1e999999999", "' OR 1=1 --", "${jndi:x}", "<aws.scheduler.scheduled-time>", "* * * * *"),
     ]
@@ -134,16 +134,16 @@ async def test_12_an_event_whose_data_cannot_be_read_is_refused_and_reaches_nobo
         await env.settle()
         assert env.harness.engine.table.query(f"t#{topic}", prefix="e#") == []
         assert (await env.describe(handle)).status == "waiting"
-        assert list(await env.client.list_executions(workflow_id="triggered")) == []
+        assert list(await env.client.list_executions(workflow_id="hostile-triggered")) == []
 
 
 @law
 async def test_12_a_tick_that_the_workflow_cannot_take_fails_visibly_under_the_tick(world: World) -> None:
     async with world.deploy(honest) as env:
-        tick = {"t": "tick", "wf": "honest", "key": "k", "at": MS, "cron": "* * * * *", "tz": "UTC"}
+        tick = {"t": "tick", "wf": "hostile-honest", "key": "k", "at": MS, "cron": "* * * * *", "tz": "UTC"}
         assert await hand(env, [tick]) == []
         await env.settle()
-        (line,) = await env.client.list_executions(workflow_id="honest")
+        (line,) = await env.client.list_executions(workflow_id="hostile-honest")
         found = await env.describe(line.id)
         assert found.status == "failed"
         assert found.error is not None
