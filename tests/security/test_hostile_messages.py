@@ -41,7 +41,7 @@ async def batched(ctx: WorkflowContext, event: dict[str, Any]) -> Any:
 
 SHAPES: tuple[dict[str, Any], ...] = (
     {"t": "start", "x": "other", "wf": "hostile-honest", "so": {"pd": "x"}, "cr": MS, "in": "1"},
-    {"t": "wake", "x": "honest-1", "wf": "hostile-honest", "due": 1, "wsk": "w#0#1#honest-1", "wt": ["t#theirs", "w#a#b"]},
+    {"t": "wake", "x": "honest-1", "wf": "hostile-honest", "due": 1, "wsk": "w#0#1#honest-1", "wt": ["t#theirs", "w#"]},
     {"t": "resume", "x": "other", "wf": "hostile-honest", "k": "gate", "v": "1", "at": MS},
     {"t": "cancel", "x": "other", "wf": "hostile-honest", "mode": "cancel"},
     {"t": "retry", "x": "honest-1", "wf": "hostile-honest", "n": 1},
@@ -55,7 +55,8 @@ SHAPES: tuple[dict[str, Any], ...] = (
 NUMBERS = st.sampled_from([-1, 0, 1, 2**53, 2**63, 10**30, -(10**30), 1.5, float("nan"), float("inf"), True])
 TEXTS = st.sampled_from(
     [
-        *("", "x", "hostile-honest", "hostile-triggered", "hostile-batched", "other", "#", "w#", "x#y", "../../etc/passwd", "x\ny", "a" * 600),
+        *("hostile-honest", "hostile-triggered", "hostile-batched", "other"),
+        *("", "x", "#", "w#", "x#y", "../../etc/passwd", "x\ny", "a" * 600),
         *("\ud800", "{}", "[]", "null", '1},"id":"z"', '{"$":"model","of":"os:system","fields":{}}', "9" * 5000),
         *("[" * 5000, "1e999999999", "' OR 1=1 --", "${jndi:x}", "<aws.scheduler.scheduled-time>", "* * * * *"),
     ]
