@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.emulator.background import Background
 from tests.emulator.server import ROOT, Emulator
 from tests.emulator.stack import ARTIFACTS, SAM, Stack, administrator, laptop
 from tests.emulator.table import Measured
@@ -79,8 +80,24 @@ def credentials(repository: Stack) -> dict[str, str]:
     return laptop(repository)
 
 
+@pytest.fixture(scope="session")
+def background(repository: Stack, credentials: dict[str, str], workplace: Path) -> Iterator[Background]:
+    """What takes minutes, begun before everything else."""
+    folder = workplace / "background"
+    folder.mkdir()
+    made = Background(repository, folder)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in credentials.items():
+            monkeypatch.setenv(name, value)
+        made.begin()
+    yield made
+    made.end()
+
+
 @pytest.fixture
-def stack(repository: Stack, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Stack:
+def stack(
+    repository: Stack, credentials: dict[str, str], background: Background, monkeypatch: pytest.MonkeyPatch
+) -> Stack:
     """The stack, with a user's credentials in the environment."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from polos import Polos, WorkflowCancelledError, WorkflowFailedError, events, schedules
-from polos.client import ExecutionPage
+from tests.emulator.driving import drive, lately, until, until_waiting
 from tests.emulator.stack import Stack
 from tests.emulator.table import Measured
-
-
-def drive(stack: Stack, body: Callable[[Polos], Awaitable[Any]]) -> Any:
-    async def main() -> Any:
-        async with Polos(stack=stack.name) as polos:
-            return await body(polos)
-
-    return asyncio.run(main())
 
 
 def test_the_seed_page(stack: Stack, measured: Measured) -> None:
@@ -48,12 +37,6 @@ def test_the_seed_page(stack: Stack, measured: Measured) -> None:
 
     with measured.scenario(stack.emulator, "seed page"):
         drive(stack, body)
-
-
-async def until_waiting(polos: Polos, execution_id: str) -> None:
-    async with asyncio.timeout(60):
-        while (await polos.describe(execution_id)).status != "waiting":
-            await asyncio.sleep(0.2)
 
 
 def test_fan_out(stack: Stack, measured: Measured) -> None:
@@ -91,7 +74,7 @@ def test_an_event_starts_what_it_triggers_once(stack: Stack, measured: Measured)
     async def body(polos: Polos) -> None:
         await events.publish(polos, "lane/order", {"number": 7})
         await events.publish(polos, "lane/nobody", {"number": 8})
-        found = await until(lambda: completed(polos, "on_order"))
+        found = await until(lambda: lately(polos, "on_order", "completed"))
         detail = await polos.describe(found[0].id)
         assert len(found) == 1
         assert detail.result == {"number": 7}
@@ -106,7 +89,7 @@ def test_a_schedule_fires_each_minute_until_it_is_deleted(stack: Stack, measured
     async def body(polos: Polos) -> None:
         await schedules.create(polos, lane.each_minute, "* * * * *")
         assert [one.workflow_id for one in await schedules.list(polos, lane.each_minute)] == ["each_minute"]
-        found = await until(lambda: completed(polos, "each_minute"), 100)
+        found = await until(lambda: lately(polos, "each_minute", "completed"), 100)
         moment = datetime.fromisoformat((await polos.describe(found[0].id)).result)
         assert (moment.second, moment.microsecond, moment.utcoffset()) == (0, 0, timedelta(0))
         await schedules.delete(polos, lane.each_minute)
@@ -220,15 +203,3 @@ def test_a_function_has_the_settings_of_its_stack_and_none_of_ours(stack: Stack)
         assert await handle.result(timeout=60) == f"{handle.id} {stack.name}"
 
     drive(stack, body)
-
-
-async def completed(polos: Polos, workflow_id: str) -> ExecutionPage:
-    lately = datetime.now(UTC) - timedelta(minutes=10)
-    return await polos.list_executions(workflow_id=workflow_id, status="completed", since=lately)
-
-
-async def until(look: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
-    async with asyncio.timeout(seconds):
-        while not (found := await look()):
-            await asyncio.sleep(0.5)
-        return found

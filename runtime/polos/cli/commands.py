@@ -6,6 +6,7 @@ import typer
 
 from polos.cli import scheduling, steering
 from polos.cli.checks import check
+from polos.cli.creating import init
 from polos.cli.dev import dev
 from polos.cli.forking import fork
 from polos.cli.listing import list_executions
@@ -25,6 +26,7 @@ application = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+application.command("init")(init)
 application.command("dev")(dev)
 application.command("run")(run)
 application.command("list")(list_executions)

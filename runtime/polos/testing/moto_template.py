@@ -15,8 +15,7 @@ from typing import Any
 
 import boto3
 
-import polos
-from polos.errors import UsageError
+from polos.aws import sources
 
 REGION = "us-east-1"
 _MADE = frozenset(
@@ -54,11 +53,7 @@ class Translated:
 
 def find() -> Path:
     """The template: beside the source root, or packaged with the library."""
-    package = Path(polos.__file__).resolve().parent
-    for place in (package.parent.parent / "template.yaml", package / "aws" / "template.yaml"):
-        if place.is_file():
-            return place
-    raise UsageError("template.yaml was not found; Environment(backend='moto') needs it beside the source root.")
+    return sources.root() / sources.TEMPLATE
 
 
 def load(path: Path) -> dict[str, Any]:

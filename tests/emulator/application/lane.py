@@ -119,7 +119,7 @@ def die_at_first(marker: str) -> int:
 def hang_at_first(marker: str) -> int:
     count = _count(marker)
     if count == 1:
-        time.sleep(600)  # a thread, which nothing can cancel: the function runs into its timeout
+        time.sleep(600)  # a thread, which nothing can cancel: it is left behind
     return count
 
 
@@ -147,6 +147,15 @@ async def killed(ctx: WorkflowContext, folder: str) -> list[int]:
 async def overlong(ctx: WorkflowContext, folder: str) -> list[int]:
     first = await ctx.step.run("before", _count, f"{folder}/before")
     second = await ctx.step.run("endless", hang_at_first, f"{folder}/endless")
+    return [first, second]
+
+
+@workflow
+async def stuck(ctx: WorkflowContext, folder: str) -> list[int]:
+    first = await ctx.step.run("before", _count, f"{folder}/before")
+    if _count(f"{folder}/body") == 1:
+        time.sleep(600)  # code between steps holds everything up: the function runs into its timeout
+    second = await ctx.step.run("after", _count, f"{folder}/after")
     return [first, second]
 
 
