@@ -104,6 +104,6 @@ def stack(
     return repository
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def measured() -> Measured:
     return MEASURED

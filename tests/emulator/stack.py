@@ -20,11 +20,11 @@ ARTIFACTS = "artifacts"
 
 
 class Stack:
-    """`source` is a folder with template.yaml, `application` the folder with its modules."""
+    """`folder` is a folder with template.yaml, `application` the folder with its modules."""
 
-    def __init__(self, emulator: Emulator, name: str, source: Path, application: Path, build: Path) -> None:
+    def __init__(self, emulator: Emulator, name: str, folder: Path, application: Path, build: Path) -> None:
         self.emulator, self.name = emulator, name
-        self._source, self._application, self._build = source, application, build
+        self.folder, self._application, self._build = folder, application, build
 
     def build(self) -> None:
         self.sam(
@@ -70,7 +70,7 @@ class Stack:
 
     def sam(self, *arguments: str, **environment: str) -> str:
         settings = {"SAM_CLI_TELEMETRY": "0", **self.emulator.environment(), **environment}
-        return run(str(SAM), *arguments, cwd=self._source, environment=settings)
+        return run(str(SAM), *arguments, cwd=self.folder, environment=settings)
 
     # ---- looking at it
 
