@@ -16,6 +16,7 @@ import contextvars
 import inspect
 import logging
 import selectors
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
 from typing import Any, cast
@@ -66,10 +67,16 @@ class _QuietSelector(selectors.BaseSelector):
 
 
 class _BodyLoop(asyncio.SelectorEventLoop):
-    """A loop without a self-pipe: a call from another thread pokes the turn instead."""
+    """A loop without a self-pipe: a call from another thread pokes the turn instead.
+
+    It knows its own tasks, in the order in which they were made: `asyncio.all_tasks` looks through those of every loop
+    of the process, and gives them in the order of their addresses, which is another one at each replay.
+    """
 
     def __init__(self, poke: Callable[[], None]) -> None:
         self._poke = poke
+        self._made = 0
+        self._tasks: weakref.WeakValueDictionary[int, asyncio.Task[Any]] = weakref.WeakValueDictionary()
         self.threads = 0
         self.closing = False
         self.unwound: set[asyncio.Task[Any]] = set()
@@ -77,6 +84,16 @@ class _BodyLoop(asyncio.SelectorEventLoop):
         super().__init__(self.quiet)
         self.quiet.stop = self.stop
         self.set_exception_handler(self._report)
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        task = super().create_task(coro, **options)
+        self._made += 1
+        self._tasks[self._made] = task
+        return task
+
+    def open_tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks that are not done, the oldest first."""
+        return [task for task in self._tasks.values() if not task.done()]
 
     def _make_self_pipe(self) -> None:
         self._ssock = self._csock = None
@@ -171,7 +188,7 @@ class Body:
         asyncio._set_running_loop(self._loop)  # cleanup code may look for it
         try:
             _unwind(self._loop, self._task)
-            while left := asyncio.all_tasks(self._loop) - self._loop.unwound:
+            while left := [task for task in self._loop.open_tasks() if task not in self._loop.unwound]:
                 for task in left:
                     _unwind(self._loop, task)
         finally:
@@ -183,7 +200,7 @@ class Body:
         try:
             return await main()
         finally:
-            left = set[asyncio.Task[Any]]() if self._loop.closing else asyncio.all_tasks() - {self._task}
+            left = [] if self._loop.closing else [one for one in self._loop.open_tasks() if one is not self._task]
             for task in left:
                 task.cancel()
             if left:
