@@ -9,7 +9,9 @@ import pytest
 
 from polos import WorkflowCancelledError, WorkflowContext, workflow
 from polos.core import items
+from polos.engine.commands import wake
 from polos.handle import ExecutionHandle
+from polos.ports import Message
 from polos.testing import Environment
 from tests.laws.wire import Gate
 from tests.laws.worlds import Invocation, World, law
@@ -67,6 +69,30 @@ async def test_a_place_whose_owner_died_blocks_nobody(world: World, nth: int) ->
         assert await ends(env, first, second, third) == ["completed"] * 3
         assert places(world) == []
         assert env.harness.next_due() is None, "a message still goes round"
+
+
+@law
+async def test_one_who_stands_in_line_keeps_the_place_after_a_death(world: World) -> None:
+    """E dies before it says that it stands in line. The owner after it can't know whether a body has run, and notes
+    that one has, so that the next one would take it for a resumption, and put down a second place beside the first."""
+    body = limited(world)
+    async with world.deploy(body) as env:
+        _, gate, owner = await hold(world, body)
+        second = await env.start(body, "E")
+        fault = world.wire.crash("suspend")
+        assert (await world.begin().end()).died
+        assert fault.reached
+        env.harness.clock.advance(31)
+        again = await world.again(world.messages[-1]).end()
+        assert not again.died
+        (place,) = [str(one[items.SK]) for one in world.table.query(QUEUE, prefix="w#")]
+        fault = world.wire.crash("suspend")
+        another = Message("another", wake(second.id, "qs-limited"), 1, lambda _: None)
+        assert (await world.again(another).end()).died
+        assert fault.reached
+        assert [str(one[items.SK]) for one in world.table.query(QUEUE, prefix="w#")] == [place]
+        gate.release()
+        await owner.end()
 
 
 @pytest.mark.parametrize("act", ["cancel", "terminate"])

@@ -218,3 +218,21 @@ async def test_a_stalled_retry_deletes_no_resume_that_came_since(world: World) -
         assert world.is_recorded(handle.id, "ask")
         assert await env.finish(handle) == "new"
         assert world.execution(handle)[items.GENERATION] == 1
+
+
+@law
+async def test_a_fork_whose_start_arrives_before_the_clients_own_write_repeats_no_step(world: World) -> None:
+    """The handler's claim creates the execution, at epoch 1, where a turn has nothing to read but for a fork."""
+
+    @workflow(id="rg-fork")
+    async def body(ctx: WorkflowContext) -> list[Any]:
+        return [await ctx.step.run("one", world.effect, 1), await ctx.step.run("two", world.effect, 2)]
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        assert await env.finish(handle) == [1, 2]
+        world.effects.clear()
+        fork = await env.client.fork(handle.id, from_step="two")
+        world.table.delete(items.execution(fork.id))  # as if it had not been made yet
+        assert await env.finish(fork) == [1, 2]
+        assert [key for key, _ in world.effects] == ["two"]

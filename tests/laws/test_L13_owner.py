@@ -135,6 +135,64 @@ async def test_L13_an_owner_sends_nothing_near_the_end_of_its_lease(world: World
         assert (await env.describe(handle)).status == "running"
 
 
+@pytest.mark.parametrize("what", ["nap", "flaky", "ask"])
+@law
+async def test_L13_a_record_whose_wake_was_slow_is_not_sent_after_the_lease(world: World, what: str) -> None:
+    """The wake for a timer, a next attempt or a time limit is on the wire until the lease is over; its record, which
+    comes second, is not sent any more."""
+
+    def flaky() -> str:
+        if world.env.now.timestamp() < limit:
+            raise ValueError("not yet")
+        return world.effect("flaky")
+
+    @workflow(id="l13-slow-wake")
+    async def body(ctx: WorkflowContext) -> str:
+        match what:
+            case "nap":
+                await ctx.step.wait_for("nap", seconds=60)
+            case "flaky":
+                await ctx.step.run("flaky", flaky, base_delay=60, max_delay=60)
+            case _:
+                await ctx.step.suspend("ask", timeout=60)
+        return what
+
+    async with world.deploy(body) as env:
+        limit = world.env.now.timestamp() + 20
+        handle = await env.start(body)
+        gate = world.wire.block("send wake", after=True)
+        owner = world.begin()
+        await gate.reach()
+        env.harness.clock.advance(26)
+        gate.release()
+        await owner.end()
+        assert f"r#{what}" not in world.records(handle)
+        await env.advance(minutes=5)
+        if what == "ask":
+            assert (await env.describe(handle)).status == "failed"
+        else:
+            assert await env.finish(handle) == what
+
+
+@law
+async def test_L13_an_at_most_once_step_whose_mark_was_slow_is_not_called_after_the_lease(world: World) -> None:
+    @workflow(id="l13-slow-mark")
+    async def body(ctx: WorkflowContext) -> str:
+        return await ctx.step.run("once", world.effect, "done", at_most_once=True, max_retries=1, base_delay=60)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        gate = world.wire.block("put s#once", after=True)
+        owner = world.begin()
+        await gate.reach()
+        env.harness.clock.advance(26)
+        gate.release()
+        await owner.end()
+        assert world.ran("once") == 0
+        assert await env.finish(handle) == "done"
+        assert world.ran("once") == 1, "it counted as interrupted, and took its next attempt"
+
+
 @law
 async def test_L13_a_mark_keeps_the_owner_from_suspending(world: World) -> None:
     @workflow(id="l13-mark")

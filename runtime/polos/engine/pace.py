@@ -32,13 +32,16 @@ class Pace:
         left = self._turn.remaining()
         return (self._turn.paused and not self._turn.cancel) or (left is not None and left < self._limits.stop_before)
 
-    def next_due(self) -> int | None:
-        """The earliest moment (ms) at which something of this execution is due."""
+    def next_due(self, *, attempts: bool = True) -> int | None:
+        """The earliest moment (ms) at which something of this execution is due; without the next `attempts` of steps,
+        where none may begin."""
         turn = self._turn
         struck = turn.replay.branch or turn.history.cancel_at is not None
         dues = [None if struck else self.limit()]
         for operation in turn.replay.open.values():
             if isinstance(operation.request, Run):
+                if not attempts:
+                    continue
                 dues.append(turn.attempts.due(operation.key))
             elif isinstance(operation.request, Sleep):
                 dues.append(turn.waits.sleep_due(operation))
@@ -59,7 +62,7 @@ class Pace:
         """Wait for whatever can move the body in this process. False: nothing can, or it is time to hand over."""
         turn = self._turn
         timeouts: list[float] = []
-        due = self.next_due()
+        due = self.next_due(attempts=not self.too_late())  # one that may not begin would be due at once, for ever
         if due is not None and (turn.attempts.running or self.must_stay(due)):
             timeouts.append(max(0.0, (due - turn.engine.now()) / 1000))
         stays = bool(timeouts) or turn.attempts.running or running.busy or running.quiet_for is not None

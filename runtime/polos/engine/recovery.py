@@ -183,10 +183,7 @@ def fork(
     large = command.payload_item()
     if large is not None:
         engine.ledger.note(commands.payload_key(new, command.options), large)
-    # epoch 1 and not 0: the first turn reads the records that are already there
-    return engine.ledger.note(
-        items.execution(new), {**command.attributes(), items.STATUS: "queued", items.EPOCH: 1, items.PROGRESS: 1}
-    )
+    return engine.ledger.note(items.execution(new), {**command.attributes(), items.STATUS: "queued"})
 
 
 def _kept(history: History, execution_id: str, from_step: str | None) -> dict[str, Item]:

@@ -139,7 +139,13 @@ class Slots:
         return freed
 
     def _place(self, execution: Item) -> str:
-        """Where the execution stands in line: resumptions first, then in the order of the starts."""
+        """Where the execution stands in line: resumptions first, then in the order of the starts.
+
+        One that stands there already keeps its place, although an owner that died may have let its body run since:
+        nobody would remove the old place.
+        """
+        if standing := items.text(execution, items.WAITING_SK):
+            return standing
         priority = 0 if items.number(execution, items.RAN) else 1
         return f"{_FIRST}{priority}#{items.number(execution, items.CREATED):015d}#{self.execution_id}"
 

@@ -86,6 +86,8 @@ class Attempts:
             return
         if request.at_most_once and not self._first_to_begin(operation, request, number):
             return
+        if request.at_most_once:
+            self._lease.check()  # the mark may have been slow: then the step counts as interrupted
         before = self._turn.history.records.get(key, {})
         began = self._began.setdefault(key, items.number(before, items.BEGAN, self._engine.now()))
         left, whole = self._turn.remaining(), self._turn.whole
@@ -239,6 +241,7 @@ class Attempts:
             return Backoff(delay, failure)
         due = now + int(delay * 1000)
         self._turn.arm(due, f"{operation.key}#{attempt}")
+        self._lease.check()
         return self._engine.ledger.note_attempt(
             items.record(self._turn.execution_id, operation.key),
             attempt,

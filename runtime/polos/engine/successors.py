@@ -38,7 +38,8 @@ def start(engine: Engine, ended: Item) -> None:
     kept = engine.table.get(items.Key(execution_id, items.next_sk(ended))) or {}
     before = items.document(ended, items.START)
     first, number = before.get("chain") or (execution_id, 0)
-    options = {name: value for name, value in before.items() if name not in ("pd", "pb", "trigger", "sq", "tp")}
+    left_out = ("pd", "pb", "trigger", "sq", "tp", "forked")
+    options = {name: value for name, value in before.items() if name not in left_out}
     options |= {"chain": [first, number + 1], "root": commands.root_of(ended), "ev": items.document(kept, items.DATA)}
     command = Start.of(
         successor, items.text(ended, items.WORKFLOW), Stored.of_item(kept), items.number(ended, items.ENDED), options

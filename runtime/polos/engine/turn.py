@@ -117,7 +117,7 @@ class Turn:
     def run(self) -> Item | None:
         """Run to the end of the turn. The execution item if it is finished, None if it sleeps. Raises `Lost`."""
         try:
-            if self.epoch != 1:
+            if self.epoch != 1 or "forked" in self.options:
                 self.load_history()
             ended = self.endings.too_many_deaths()
             if ended is not None:

@@ -78,6 +78,7 @@ class Waits:
     def _arm(self, operation: Operation, due: int) -> None:
         """Send the wake, then record that it was sent; what somebody recorded before stands."""
         self._turn.arm(due, operation.key)
+        self._lease.check()
         record = self._engine.ledger.note(
             items.record(self._turn.execution_id, operation.key),
             {
@@ -111,6 +112,7 @@ class Waits:
             return
         if operation.key not in turn.history.marks:
             stored = self._engine.stash(request.data, turn.execution_id, f"The data of step {operation.key!r}")
+            self._lease.check()
             turn.history.add(
                 self._engine.ledger.note(
                     items.mark(turn.execution_id, operation.key),
