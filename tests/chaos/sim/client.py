@@ -1,0 +1,68 @@
+"""What clients do in a run: they start executions and act on them from outside, and may die while they do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from polos.engine import commands, recovery, starting
+from polos.engine.engine import Engine
+from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
+from polos.ports import Outgoing, Recurring
+from tests.chaos.sim.interpreter import QUEUES, WORKFLOWS
+from tests.chaos.sim.programs import Act, Plan, Root
+from tests.chaos.sim.world import START, World
+
+
+def begin(world: World, plan: Plan) -> None:
+    """Have everything happen that the plan wants from outside, each at its time."""
+    for root in plan.roots:
+        world.at(root.at, send, world, root)
+    for act in plan.acts:
+        world.at(act.at, send, world, act)
+
+
+def send(world: World, what: Root | Act) -> None:
+    """Have one act carried out, by a client of its own."""
+    name = f"client {what.id}" if isinstance(what, Root) else f"client {what.kind}"
+    invocation = world.start_invocation(name, lambda: act(invocation.engine, world, what), limit=False)
+
+
+def act(engine: Engine, world: World, what: Root | Act) -> None:
+    """Carry out one act. One that is refused, because it came too late or too early, changes nothing."""
+    if isinstance(what, Root):
+        options: dict[str, Any] = dict(what.options)
+        if "queue" in options:
+            options["queue"] = QUEUES[options["queue"]]
+        starting.start(engine, WORKFLOWS[what.workflow], {"p": what.id}, {"id": what.id, **options})
+        return
+    try:
+        _act(engine, world, what)
+    except (ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError):
+        return
+
+
+def _act(engine: Engine, world: World, what: Act) -> None:
+    match what.kind:
+        case "cancel" | "terminate":
+            starting.cancel(engine, what.target, what.kind)
+        case "retry":
+            recovery.retry(engine, what.target)
+        case "pause":
+            recovery.pause(engine, what.target)
+        case "unpause":
+            recovery.unpause(engine, what.target)
+        case "resume":
+            starting.resume(engine, what.target, what.step, f"resumed at {what.at}")
+        case "fork":
+            recovery.fork(engine, what.target, what.step, None, {}, False)
+        case "publish":
+            event = starting.make_event(engine, what.topic, {"at": what.at}, what.event_type)
+            engine.backend.topics.publish([event])
+        case "tick":
+            tick = Recurring(what.target, "global", "* * * * *", "UTC")
+            nominal = commands.millis(START + timedelta(minutes=int(what.at // 60)))
+            body = commands.tick(tick, nominal)
+            engine.backend.inbox.send([Outgoing(body), *(Outgoing(body, delay) for delay in what.copies)])
+        case other:
+            raise AssertionError(f"no client does {other!r}")

@@ -1,0 +1,282 @@
+"""The ports in plain dicts. Every call is one request of the world, named after what it means to the protocol."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from polos.core import items
+from polos.core.conditions import Change, Condition, Item, holds
+from polos.core.items import Key
+from polos.engine import commands
+from polos.ports import Backend, ConditionFailed, Event, Limits, Outgoing
+from tests.chaos.sim.strands import here
+
+if TYPE_CHECKING:
+    from tests.chaos.sim.world import World
+
+_NAMES_OF_PUTS = {
+    "s#": "put mark",
+    "o#": "put order",
+    "u#": "put resume",
+    "b#": "put batch outcome",
+    "p#": "put beside",
+    "x": "put start",
+}
+_STATES = {items.ARMED: "put armed", items.RETRYING: "put retrying", items.DECIDED: "put record"}
+
+
+class SimTable:
+    """The Table port. Items are never changed in place; `writes` counts the writes that took effect."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.partitions: dict[str, dict[str, Item]] = {}
+        self._sorted: dict[str, list[str]] = {}
+        self.writes = 0
+
+    # ---- without a request: for the world and its laws
+
+    def peek(self, pk: str, sk: str) -> Item | None:
+        partition = self.partitions.get(pk)
+        return None if partition is None else partition.get(sk)
+
+    def _write(self, key: Key, item: Item | None) -> None:
+        self.writes += 1
+        before = self.peek(*key)
+        if item is None:
+            if before is not None:
+                del self.partitions[key.pk][key.sk]
+                self._sorted[key.pk].remove(key.sk)
+        else:
+            partition = self.partitions.setdefault(key.pk, {})
+            if before is None:
+                insort(self._sorted.setdefault(key.pk, []), key.sk)
+            partition[key.sk] = item
+        self._world.observer.wrote(key, before, item)
+
+    # ---- the port
+
+    def get(self, key: Key) -> Item | None:
+        name = {"x": "read x", "slots": "read slots", "collector": "collector"}.get(key.sk, "read item")
+        return self._world.request(name, f"{key.pk} {key.sk}", lambda: self.peek(*key))
+
+    def get_many(self, keys: Sequence[Key]) -> list[Item]:
+        def effect() -> list[Item]:
+            return [item for key in keys if (item := self.peek(*key)) is not None]
+
+        return self._world.request("read holders", ", ".join(key.pk for key in keys), effect)
+
+    def put(self, item: Item, condition: Condition | None = None) -> None:
+        key = Key(str(item["pk"]), str(item["sk"]))
+        name = _name_of_put(key, item)
+        self._world.observer.sends_write(here(), name, key, item)
+
+        def effect() -> None:
+            before = self.peek(*key)
+            if condition is not None and not holds(condition, before):
+                raise ConditionFailed(before)
+            self._write(key, item)
+
+        self._world.request(name, f"{key.pk} {key.sk}", effect)
+
+    def update(self, key: Key, change: Change, condition: Condition | None = None) -> Item:
+        name = _name_of_update(key, change)
+        self._world.observer.sends_update(here(), name, key, change)
+
+        def effect() -> Item:
+            before = self.peek(*key)
+            if condition is not None and not holds(condition, before):
+                raise ConditionFailed(before)
+            after = change.apply(before if before is not None else {items.PK: key.pk, items.SK: key.sk})
+            self._write(key, after)
+            return after
+
+        return self._world.request(name, f"{key.pk} {key.sk}", effect)
+
+    def delete(self, key: Key, condition: Condition | None = None) -> None:
+        name = {"t#w#": "delete waiter", "q#w#": "delete place"}.get(key.pk[:2] + key.sk[:2], "drop")
+        if key.pk[:2] in ("g#", "d#"):
+            name = "gathered"
+
+        def effect() -> None:
+            before = self.peek(*key)
+            if condition is not None and not holds(condition, before):
+                raise ConditionFailed(before)
+            if before is not None:
+                self._write(key, None)
+
+        self._world.request(name, f"{key.pk} {key.sk}", effect)
+
+    def query(
+        self, pk: str, *, prefix: str = "", after: str = "", limit: int | None = None, reverse: bool = False
+    ) -> list[Item]:
+        invocation, kind = here(), pk[:2]
+        if kind == "t#":
+            name = "look" if prefix == "e#" else "waiters"
+        else:
+            name = {"q#": "line", "g#": "collector"}.get(kind, "load")
+
+        def effect() -> list[Item]:
+            invocation.reads[pk] = self.writes
+            partition, order = self.partitions.get(pk), self._sorted.get(pk, ())
+            if not partition:
+                return []
+            found = [partition[sk] for sk in order if sk.startswith(prefix) and sk > after]
+            if reverse:
+                found.reverse()
+            return found if limit is None else found[:limit]
+
+        return self._world.request(name, f"{pk} {prefix}", effect)
+
+    def by_start(
+        self, bucket: str, *, since: str = "", until: str = "~", limit: int = 100, reverse: bool = True
+    ) -> list[Item]:
+        raise NotImplementedError("no invocation lists executions")
+
+    def first_after(self, pk: str, sk: str) -> list[Item]:
+        """The items of a partition behind a sort key, without a request."""
+        order = self._sorted.get(pk, [])
+        return [self.partitions[pk][one] for one in order[bisect_right(order, sk) :]]
+
+
+def _name_of_put(key: Key, item: Item) -> str:
+    kind, sk = key.pk[:2], key.sk[:2]
+    if kind == "t#":
+        return "put waiter" if sk == "w#" else "put event"
+    if kind == "q#":
+        return "put place"
+    if kind in ("g#", "d#"):
+        return "gathered"
+    if sk == "r#":
+        if items.CHILD in item and items.GENERATION in item and items.KIND in item and item[items.KIND] == "child":
+            return "put child"
+        return _STATES.get(str(item.get(items.STATE)), "put record")
+    return _NAMES_OF_PUTS.get(sk, "put")
+
+
+def _name_of_update(key: Key, change: Change) -> str:
+    if key.sk == "slots":
+        return "give slot" if items.LIMIT_COUNT in change.add and change.add[items.LIMIT_COUNT] < 0 else "take slot"
+    if key.sk != items.EXECUTION:
+        return {"f#": "fan in", "sc": "schedule", "co": "collector", "ev": "gathered"}.get(key.sk[:2], "update")
+    given = change.set
+    if items.LEASE_TOKEN in given:
+        return "claim"
+    if items.FINISHER in given:
+        return "finish"
+    if items.ENDED in given:
+        return "terminate"
+    if items.SPENT in given:
+        return "suspend"
+    if items.LEASE_UNTIL in given:
+        return "renew"
+    if items.GENERATION in given:
+        return "retry"
+    if items.PROGRESS in given:
+        return "hand back"
+    if items.CANCEL_AT in change.default:
+        return "strike"
+    if items.CANCEL in change.default:
+        return "note cancel"
+    if items.PAUSED in change.default or items.PAUSED in change.remove:
+        return "pause"
+    return "mark"
+
+
+class SimInbox:
+    """The Inbox, Timers and Topics ports."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._names: set[str] = set()
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        kinds = [str(one.body["t"]) for one in messages]
+        invocation = here()
+        self._world.observer.sends_messages(invocation, messages)
+
+        def effect() -> None:
+            for one in messages:
+                self._world.enqueue(one.body, one.delay)
+
+        about = " ".join(f"{one.body.get('x', '')}{_due(one.body)}" for one in messages)
+        self._world.request(f"send {kinds[0]}", about, effect)
+
+    def schedule(self, name: str, due: datetime, body: Mapping[str, Any]) -> None:
+        """A timer of EventBridge Scheduler: up to a minute late, sometimes early, sometimes twice, once a name."""
+        world = self._world
+
+        def effect() -> None:
+            if name in self._names:
+                return
+            self._names.add(name)
+            delay = (commands.millis(due) - world.now_ms) / 1000
+            odd = world.faults.on and world.random.random() < 0.3
+            world.enqueue(body, max(0.0, delay + world.random.uniform(-30, 0) if odd else delay))
+            if odd:
+                world.enqueue(body, max(0.0, delay + world.random.uniform(0, 60)))
+
+        world.request("send timer", name, effect)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        world = self._world
+        for event in events:
+            world.observer.publishes(here(), event)
+
+        def effect() -> None:
+            for event in events:
+                body = commands.event(event)
+                world.enqueue(body)
+                if world.faults.copy():
+                    world.enqueue(body, world.random.uniform(0, 5))
+
+        world.request("publish", " ".join(f"{event.topic} {event.id}" for event in events), effect)
+
+
+def _due(body: Mapping[str, Any]) -> str:
+    return f" due {body['due']}" if "due" in body else ""
+
+
+class SimPayloads:
+    """The Payloads port."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._stored: dict[str, bytes] = {}
+
+    def put(self, key: str, data: bytes) -> None:
+        self._world.request("put payload", key, lambda: self._stored.__setitem__(key, data))
+
+    def get(self, key: str) -> bytes:
+        return self._world.request("get payload", key, lambda: self._stored[key])
+
+    def has(self, key: str) -> bool:
+        return key in self._stored
+
+
+class NotAsked:
+    """A port that no invocation of a run uses: ticks come from the plan of a run."""
+
+
+LIMITS = Limits(inline_bytes=2_000)  # small, so that payloads are stored beside the table without being large
+
+
+def make_backend(world: World) -> tuple[Backend, SimTable, SimPayloads]:
+    """The ports of a run."""
+    table, inbox, payloads = SimTable(world), SimInbox(world), SimPayloads(world)
+    unused: Any = NotAsked()
+    backend = Backend(
+        table=table,
+        inbox=inbox,
+        timers=inbox,
+        topics=inbox,
+        payloads=payloads,
+        recurrences=unused,
+        default_bus=unused,
+        clock=world.clock,
+        limits=LIMITS,
+    )
+    return backend, table, payloads

@@ -1,0 +1,25 @@
+"""What the simulator found, each as the smallest workload that shows it."""
+
+from __future__ import annotations
+
+from tests.chaos.sim.programs import Act, Op, Plan, Root
+from tests.chaos.sim.simulate import simulate
+
+
+def test_a_paused_turn_whose_next_attempt_is_due_does_not_spin() -> None:
+    """It waits for the step that still runs; it had asked at once, again and again, whether the attempt may begin."""
+    program = (
+        Op("gather", parts=((Op("step", "s1", seconds=8.0, fails=1, delay=10.0),), (Op("step", "s2", seconds=40.0),))),
+    )
+    acts = (Act("pause", 1.0, "x0"), Act("unpause", 100.0, "x0"))
+    outcome = simulate(1, plan=Plan("pause", (Root("x0", "sim-main", program),), acts), faults=False)
+    assert outcome.violations == []
+    assert outcome.events < 400
+
+
+def test_a_turn_near_its_limit_whose_next_attempt_is_due_does_not_spin() -> None:
+    program = (Op("gather", parts=((Op("step", "s1", fails=1, delay=11.0),), (Op("step", "s2", seconds=14.0),))),)
+    plan = Plan("limit", (Root("x0", "sim-main", program),))
+    outcome = simulate(1, plan=plan, faults=False, invocation_seconds=20.0)
+    assert outcome.violations == []
+    assert outcome.events < 400
