@@ -65,9 +65,9 @@ def hook_key(when: str, name: str, number: int) -> str:
     return f"{RESERVED}{when}.{name}.{number}"
 
 
-def as_hooks(given: Hook | list[Hook] | None, where: str) -> tuple[Hook, ...]:
+def as_hooks(given: Hook | list[Hook] | tuple[Hook, ...] | None, where: str) -> tuple[Hook, ...]:
     """The hooks that a declaration means. Raises `WorkflowDefinitionError`."""
-    listed: list[Any] = [] if given is None else [*given] if isinstance(given, list) else [given]
+    listed: list[Any] = [] if given is None else [*given] if isinstance(given, list | tuple) else [given]
     for one in listed:
         if not callable(one) or len(inspect.signature(one).parameters) != 2:
             raise WorkflowDefinitionError(f"A hook of {where} must be a function (ctx, hook_context).")

@@ -23,10 +23,14 @@ class Queue:
         except InvalidPayloadError as error:
             raise WorkflowDefinitionError(str(error)) from None
         limit = self.concurrency_limit
-        if limit is not None and (isinstance(limit, bool) or limit < 1):
+        if limit is not None and not _is_limit(limit):
             raise WorkflowDefinitionError(
                 f"The concurrency limit of queue {self.name!r} is {limit!r}; it must be a whole number from 1."
             )
+
+
+def _is_limit(limit: object) -> bool:
+    return isinstance(limit, int) and not isinstance(limit, bool) and limit >= 1
 
 
 def queue(name: str, concurrency_limit: int | None = None) -> Queue:

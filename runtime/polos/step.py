@@ -20,6 +20,7 @@ from polos.core.identity import check_execution_id, check_queue, check_step_key,
 from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartBatch, StartChild
 from polos.core.replay import Replay
 from polos.core.retry import RetryOn, RetryPolicy
+from polos.core.spans import seconds_of
 from polos.errors import InvalidPayloadError
 from polos.handle import ExecutionHandle
 from polos.hooks import HookResult
@@ -80,7 +81,7 @@ class Step:
         if not callable(func):
             raise TypeError(f"Step {key!r}: {func!r} is not callable.")
         policy = RetryPolicy(
-            int(max_retries),
+            max_retries,
             base_delay,
             max_delay,
             backoff,
@@ -310,10 +311,11 @@ def start_options(
         options["limit"] = limit
     if concurrency_key is not None:
         options["ckey"] = check_queue(concurrency_key)
-    seconds = run_timeout_seconds if run_timeout_seconds is not None else workflow.timeout
+    try:
+        seconds = seconds_of(run_timeout_seconds if run_timeout_seconds is not None else workflow.timeout)
+    except ValueError as error:
+        raise InvalidPayloadError(f"run_timeout_seconds {error}.") from None
     if seconds is not None:
-        if isinstance(seconds, bool) or not seconds > 0:
-            raise InvalidPayloadError(f"run_timeout_seconds must be positive, not {seconds!r}.")
         options["timeout"] = float(seconds)
     state = initial_state_of(workflow, initial_state)
     if initial_state is not None:
@@ -332,10 +334,10 @@ def initial_state_of(workflow: Workflow[Any, Any], given: Any) -> Any:
 
 
 def _seconds(timeout: float | timedelta | None) -> float | None:
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if seconds is not None and (isinstance(seconds, bool) or not seconds > 0):
-        raise ValueError(f"A timeout must be positive, not {timeout!r}.")
-    return seconds
+    try:
+        return seconds_of(timeout)
+    except ValueError as error:
+        raise ValueError(f"A timeout {error}.") from None
 
 
 def _event(text: str) -> EventPayload:

@@ -11,39 +11,27 @@ import sys
 import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from pydantic import BaseModel
 
-from polos import ambient, current
+from polos import ambient, current, declaration
 from polos.ambient import Client
-from polos.core import codec, cron, patterns
-from polos.core.identity import check_topic, check_workflow_id
+from polos.core import codec
+from polos.core.identity import check_workflow_id
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError, WorkflowNotFoundError
 from polos.handle import ExecutionHandle
 from polos.hooks import Hook, as_hooks
-from polos.queues import Queue, as_queue
+from polos.queues import Queue
 from polos.types.types import BatchEventPayload, EventPattern, EventPayload, SchedulePayload
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_MOST_IN_BATCH = 1000  # the names of a batch's events are put down in one item (at most 400 KB)
 _START_OPTIONS = frozenset(
     {"queue", "concurrency_key", "session_id", "user_id", "initial_state", "run_timeout_seconds", "tags", "id",
      "queue_name", "queue_concurrency_limit"}
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleSpec:
-    """The schedule that a declaration asks for: five-field cron, IANA time zone, key, "skip" or "allow"."""
-
-    cron: str
-    timezone: str = "UTC"
-    key: str = "global"
-    overlap: str = "skip"
 
 
 class Workflow(Generic[P, R]):
@@ -70,37 +58,30 @@ class Workflow(Generic[P, R]):
         timeout: float | timedelta | None = None,
         frame_locals: Mapping[str, Any] | None = None,
     ) -> None:
+        where = declaration.named(function)
         self.function = function
         self.name = getattr(function, "__qualname__", repr(function))
-        where = f"{self.name} ({getattr(function, '__module__', '?')})"
+        parameters = declaration.parameters(function, where)
         self.id = check_workflow_id(id if id is not None else getattr(function, "__name__", ""), where)
         self.description = description if description is not None else inspect.getdoc(function)
-        self.queue = as_queue(queue, self.id)
-        self.trigger, self.pattern = _as_trigger(trigger_on_event, where)
-        self.batch_size, self.batch_timeout_seconds = batch_size, batch_timeout_seconds
+        self.queue = declaration.queue(queue, self.id, where)
+        self.trigger, self.pattern = declaration.trigger(trigger_on_event, where)
+        self.batch_size = declaration.whole(batch_size, "batch_size", where, least=1, most=declaration.MOST_IN_BATCH)
+        self.batch_timeout_seconds = declaration.seconds(batch_timeout_seconds, "batch_timeout_seconds", where)
         self.schedulable = schedule is not None and schedule is not False
-        self.schedule = _as_schedule(schedule, where)
+        self.schedule = declaration.schedule(schedule, where)
         if self.schedulable and trigger_on_event is not None:
             raise WorkflowDefinitionError(
                 f"{where} has both schedule and trigger_on_event; a workflow has one trigger."
             )
-        if not 1 <= batch_size <= _MOST_IN_BATCH or (batch_timeout_seconds is not None and batch_timeout_seconds <= 0):
-            raise WorkflowDefinitionError(
-                f"{where}: batch_size must be from 1 to {_MOST_IN_BATCH:,} and batch_timeout_seconds positive."
-            )
-        if max_retries < 0:
-            raise WorkflowDefinitionError(f"{where}: max_retries must be 0 or more, not {max_retries}.")
         self.on_start, self.on_end = as_hooks(on_start, where), as_hooks(on_end, where)
-        self.state_schema = state_schema
-        self.max_retries = max_retries
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if seconds is not None and seconds <= 0:
-            raise WorkflowDefinitionError(f"{where}: timeout must be positive, not {seconds}.")
-        self.timeout = seconds
+        self.state_schema = declaration.state_schema(state_schema, where)
+        self.max_retries = declaration.whole(max_retries, "max_retries", where, least=0)
+        self.timeout = declaration.seconds(timeout, "timeout", where)
         self.scope = dict(frame_locals or {})
-        parameters = _parameters(function, where)
         self.takes_input = len(parameters) == 2
         self._input = parameters[1].annotation if self.takes_input else inspect.Parameter.empty
+        self._default = parameters[1].default if self.takes_input else inspect.Parameter.empty
         self._resolved: tuple[Any, Any] | None = None
         self._resolve(final=False)
 
@@ -116,16 +97,24 @@ class Workflow(Generic[P, R]):
         return self._resolve()[1]
 
     def _resolve(self, *, final: bool = True) -> tuple[Any, Any]:
+        """The annotations of input and result. Until all their names exist (or never) a result's counts as missing."""
         if self._resolved is not None:
             return self._resolved
+        result = codec.MISSING
         try:
-            self._resolved = (self._annotation(self._input), self._annotation(_returned(self.function)))
+            given = self._annotation(self._input)
         except NameError as error:
             if final:
                 raise WorkflowDefinitionError(
-                    f"The annotations of {self.name} name {error.name!r}, which does not exist in its module."
+                    f"The annotation of the input of {self.name} names {error.name!r}, which does not exist when the "
+                    f"program runs. Import it outside of TYPE_CHECKING, or define it before the first start."
                 ) from None
             return codec.MISSING, codec.MISSING
+        try:
+            result = self._annotation(_returned(self.function))
+        except NameError:  # a name for type checkers only: results carry their types with them
+            return given, codec.MISSING
+        self._resolved = given, result
         return self._resolved
 
     def _annotation(self, annotation: Any) -> Any:
@@ -138,9 +127,16 @@ class Workflow(Generic[P, R]):
         return annotation
 
     def accept(self, payload: Any) -> Any:
-        """The payload as the function's type. Raises `InvalidPayloadError` naming the fields."""
+        """The payload as the function's type. Raises `InvalidPayloadError` naming the fields.
+
+        Without a payload the parameter's default is the input; without a parameter an empty dict is no payload.
+        """
+        if payload is None and self._default is not inspect.Parameter.empty:
+            payload = self._default
+            if payload is None:
+                return None
         if not self.takes_input:
-            if payload is not None:
+            if payload is not None and payload != {}:
                 raise InvalidPayloadError(f"The workflow {self.id!r} takes no input, but a payload was given.")
             return None
         return codec.validate(payload, self.input_annotation, what=f"The payload of workflow {self.id!r}")
@@ -288,63 +284,6 @@ def _plain_class(annotation: Any) -> type[Any] | None:
 
 def _returned(function: Callable[..., Any]) -> Any:
     return inspect.signature(function).return_annotation
-
-
-def _parameters(function: Callable[..., Any], where: str) -> list[inspect.Parameter]:
-    if not callable(function):
-        raise WorkflowDefinitionError(f"@workflow decorates a function, not {function!r}.")
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = list(inspect.signature(function).parameters.values())
-    required = [p for p in parameters if p.kind in kinds]
-    if len(required) not in (1, 2) or any(
-        p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty for p in parameters
-    ):
-        raise WorkflowDefinitionError(f"{where} must take (ctx) or (ctx, input).")
-    return required
-
-
-def _as_trigger(trigger: object, where: str) -> tuple[str | None, dict[str, Any] | None]:
-    """The topic that triggers it, or the pattern of native events."""
-    if isinstance(trigger, Mapping):
-        raise WorkflowDefinitionError(
-            f"{where}: trigger_on_event takes a topic, or a pattern as EventPattern({{...}})."
-        )
-    if not isinstance(trigger, EventPattern):
-        return (None if trigger is None else check_topic(trigger)), None
-    try:
-        return None, patterns.check(trigger.pattern)
-    except WorkflowDefinitionError as error:
-        raise WorkflowDefinitionError(f"{where}: {error}") from None
-
-
-def check_overlap(overlap: object) -> str:
-    """What a tick does that finds the one before open. Raises `WorkflowDefinitionError`."""
-    if overlap not in ("skip", "allow"):
-        raise WorkflowDefinitionError(f"The overlap is {overlap!r}; use 'skip' or 'allow'.")
-    return str(overlap)
-
-
-def _as_schedule(schedule: bool | str | Mapping[str, Any] | None, where: str) -> ScheduleSpec | None:
-    match schedule:
-        case None | bool():
-            return None
-        case str():
-            spec = ScheduleSpec(schedule)
-        case Mapping():
-            unknown = set(schedule) - {"cron", "timezone", "key", "overlap"}
-            if unknown or not isinstance(schedule.get("cron"), str):
-                raise WorkflowDefinitionError(
-                    f"The schedule of {where} needs 'cron' and may have 'timezone', 'key' and 'overlap'."
-                )
-            spec = ScheduleSpec(**schedule)
-        case _:
-            raise WorkflowDefinitionError(f"The schedule of {where} must be a bool, a cron string or a dict.")
-    try:
-        check_overlap(spec.overlap)
-        cron.parse(spec.cron, spec.timezone)
-    except WorkflowDefinitionError as error:
-        raise WorkflowDefinitionError(f"The schedule of {where}: {error}") from None
-    return spec
 
 
 _registry: dict[str, Workflow[Any, Any]] = {}

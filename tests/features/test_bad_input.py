@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncGenerator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -295,3 +297,81 @@ def test_a_database_that_another_process_keeps_locked_is_a_sentence(tmp_path: Pa
     with database.transaction():
         pass
     database.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"id": 5},
+        {"queue": ""},
+        {"queue": {"concurrency_limit": "3"}},
+        {"queue": {"concurrency_limit": 2.5}},
+        {"queue": {"name": None}},
+        {"trigger_on_event": ""},
+        {"trigger_on_event": 5},
+        {"trigger_on_event": "t", "batch_size": "3"},
+        {"trigger_on_event": "t", "batch_size": 2.5},
+        {"trigger_on_event": "t", "batch_timeout_seconds": "soon"},
+        {"schedule": {"cron": "0 9 * * *", "key": ""}},
+        {"schedule": {"cron": "0 9 * * *", "key": 5}},
+        {"schedule": "0 0 31 2 *"},
+        {"state_schema": dict},
+        {"state_schema": 5},
+        {"max_retries": "2"},
+        {"max_retries": 1.5},
+        {"max_retries": True},
+        {"timeout": "5"},
+        {"timeout": float("inf")},
+        {"timeout": float("nan")},
+        {"on_start": "greet"},
+    ],
+)
+def test_a_declaration_of_the_wrong_type_is_an_error_that_names_the_function(options: dict[str, Any]) -> None:
+    with pytest.raises(WorkflowDefinitionError, match=r"of_the_wrong_type.*\.misdeclared|'misdeclared'"):
+
+        @workflow(**options)
+        async def misdeclared(ctx: WorkflowContext) -> None: ...
+
+
+def test_what_is_no_function_that_returns_is_refused_as_a_workflow() -> None:
+    with pytest.raises(WorkflowDefinitionError, match=r"'my-id'; write @workflow\(id=\.\.\.\)"):
+        workflow("my-id")  # type: ignore[call-overload]
+    with pytest.raises(WorkflowDefinitionError, match="decorates a function"):
+        workflow(WorkflowContext)  # type: ignore[call-overload]
+    with pytest.raises(WorkflowDefinitionError, match="telling .*is a generator"):
+
+        @workflow
+        async def telling(ctx: WorkflowContext) -> AsyncGenerator[int]:
+            yield 1
+
+
+@law
+async def test_time_limits_and_retries_that_are_no_numbers_are_refused_by_name(world: World) -> None:
+    said: list[str] = []
+
+    @workflow(id="bad-options")
+    async def body(ctx: WorkflowContext) -> int:
+        wrong: list[dict[str, Any]] = [
+            {"max_retries": -1},
+            {"max_retries": "2"},
+            {"base_delay": -1},
+            {"max_delay": float("nan")},
+            {"backoff": "2"},
+            {"retry_on": "ValueError"},
+            {"retry_on": (ValueError, int)},
+            {"timeout": float("inf")},
+            {"timeout": "5"},
+        ]
+        for options in wrong:
+            with pytest.raises(ValueError, match=next(iter(options))) as raised:
+                await ctx.step.run("never", lambda: 1, **options)
+            said.append(str(raised.value))
+        return await ctx.step.run("never", lambda: 1, retry_on=(ValueError, OSError), backoff=1, base_delay=0)
+
+    async with world.deploy(body) as env:
+        for limit in ("5", float("inf"), float("nan"), True, 0):
+            with pytest.raises(InvalidPayloadError, match="run_timeout_seconds"):
+                await env.start(body, run_timeout_seconds=limit)
+        assert await env.client.list_executions() == []
+        assert await env.finish(await env.start(body, run_timeout_seconds=timedelta(hours=1))) == 1
+    assert len(said) == 9

@@ -20,8 +20,8 @@ RESERVED = "polos:"
 _MAX_ID = 200
 
 
-def check_workflow_id(workflow_id: str, function: str) -> str:
-    if not is_workflow_id(workflow_id):
+def check_workflow_id(workflow_id: object, function: str) -> str:
+    if not isinstance(workflow_id, str) or not is_workflow_id(workflow_id):
         raise WorkflowDefinitionError(
             f"The workflow id {workflow_id!r} of {function} is not valid: use 1 to 128 letters, digits, '_', '.', '-'."
         )
@@ -50,8 +50,8 @@ def check_topic(topic: object) -> str:
     return _check_name(topic, "topic")
 
 
-def check_queue(name: object) -> str:
-    return _check_name(name, "queue name")
+def check_queue(name: object, what: str = "queue name") -> str:
+    return _check_name(name, what)
 
 
 def _check_name(name: object, what: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
+
+from polos.core.spans import MOST
 
 RetryOn: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]"
 
@@ -26,6 +28,19 @@ class RetryPolicy:
     timeout: float | None = None
     retry_interrupted: bool = True
 
+    def __post_init__(self) -> None:
+        retries: Any = self.max_retries
+        if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+            raise ValueError(f"max_retries must be a whole number from 0, not {retries!r}.")
+        for name in ("base_delay", "max_delay", "backoff"):
+            value: Any = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MOST:
+                raise ValueError(f"{name} must be a number from 0, not {value!r}.")
+        wanted: Any = self.retry_on
+        several = cast("tuple[Any, ...]", wanted if isinstance(wanted, tuple) else (wanted,))
+        if not all(_is_kind(one) for one in several) and (isinstance(wanted, type | tuple) or not callable(wanted)):
+            raise ValueError(f"retry_on must be an exception type, a tuple of them or a predicate, not {wanted!r}.")
+
     def delay(self, attempt: int) -> float:
         """The wait in seconds after attempt number `attempt` (from 1) has failed."""
         try:
@@ -42,3 +57,7 @@ class RetryPolicy:
         if isinstance(wanted, type | tuple):
             return isinstance(error, wanted)
         return bool(wanted(error))
+
+
+def _is_kind(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseException)

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from polos.context import ContinueAsNew
 from polos.core import codec, items
@@ -212,7 +212,7 @@ class Endings:
     def runs_again(self, error: BaseException) -> bool:
         """Whether a body that ended with this is run again as a whole."""
         turn = self._turn
-        again = isinstance(error, Exception) and not isinstance(error, PolosError) and not turn.replay.branch
+        again = isinstance(error, Exception) and not _is_final(error) and not turn.replay.branch
         return again and items.number(turn.execution, items.RETRIES) < turn.workflow.max_retries
 
     def _run_again(self, retries: int) -> None:
@@ -302,3 +302,11 @@ class Endings:
             spans.write(spans.until())
         traced.execution_ended(item)
         return item
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether running the body once more would end the same: what it raised is recorded, alone or in a `TaskGroup`."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return all(_is_final(one) for one in group.exceptions)
+    return isinstance(error, PolosError)

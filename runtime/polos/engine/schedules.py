@@ -15,13 +15,14 @@ from polos.core import codec, cron, items
 from polos.core.conditions import Change, Equals, Has, Item, Not
 from polos.core.failures import Failure
 from polos.core.identity import MAX_NAME_BYTES, schedule_id, tick_id
+from polos.declaration import check_overlap
 from polos.engine import fields
 from polos.engine.commands import Start, Stored, moment
 from polos.engine.engine import Engine
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError
 from polos.ports import ConditionFailed, Recurrences, Recurring
 from polos.types.types import SchedulePayload
-from polos.workflow import Workflow, check_overlap
+from polos.workflow import Workflow
 
 _LAST: Final = (items.LAST_TICK, items.LAST_BEFORE)
 

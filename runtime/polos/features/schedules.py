@@ -12,10 +12,11 @@ from polos import ambient
 from polos.ambient import Client
 from polos.core import cron as cron_expressions
 from polos.core.identity import check_queue, schedule_id
+from polos.declaration import check_overlap
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError
 from polos.ports import Recurring
 from polos.types.types import SchedulePayload
-from polos.workflow import Workflow, check_overlap, find_workflow
+from polos.workflow import Workflow, find_workflow
 
 __all__ = ["Schedule", "SchedulePayload", "create", "delete", "list", "pause", "resume"]
 
