@@ -31,6 +31,7 @@ _UNKNOWN_IDENTITY = frozenset(
     {"UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 )
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+_FORBIDDEN = "403"  # a HEAD request has no body that could say more
 _MISSING = frozenset(
     {"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "NoSuchBucket"}
 )
@@ -57,6 +58,11 @@ def answer_of(error: ClientError) -> dict[str, Any]:
 def code_of(error: ClientError) -> str:
     """The error code that AWS gave."""
     return str(answer_of(error).get("Error", {}).get("Code", ""))
+
+
+def is_denied(error: ClientError) -> bool:
+    """Whether it is for want of a permission."""
+    return code_of(error) in _DENIED or code_of(error) == _FORBIDDEN
 
 
 def call(method: Any, /, **parameters: Any) -> Any:

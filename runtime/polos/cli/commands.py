@@ -8,6 +8,7 @@ from polos.cli import scheduling, steering
 from polos.cli.checks import check
 from polos.cli.creating import init
 from polos.cli.dev import dev
+from polos.cli.doctoring import doctor
 from polos.cli.forking import fork
 from polos.cli.listing import list_executions
 from polos.cli.outcome import EXIT_CODES
@@ -42,6 +43,7 @@ application.command("fork")(fork)
 application.command("pause")(steering.pause)
 application.command("unpause")(steering.unpause)
 application.command("check")(check)
+application.command("doctor")(doctor)
 
 schedules = typer.Typer(help="Create schedules, look at them, pause, resume and delete them.", no_args_is_help=True)
 schedules.command("list")(scheduling.list_schedules)

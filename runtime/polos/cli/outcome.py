@@ -32,7 +32,7 @@ BACKEND: Final = 4
 INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 done; 1 the execution failed, was cancelled or timed out, or check found something; "
+    "Exit codes: 0 done; 1 the execution failed, was cancelled or timed out, or check or doctor found something; "
     "2 bad usage or input; "
     "3 no such workflow or execution; 4 the backend cannot be used; 130 interrupted."
 )
