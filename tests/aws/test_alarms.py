@@ -21,15 +21,19 @@ QUEUES = [name for name, one in RESOURCES.items() if one["Type"] == "AWS::SQS::Q
 OURS = {*Notice, "MessagesHandled", "MessagesKept", "MessagesFailed", "MessagesRefused", "MessageAge"}
 
 
+def _resource(value: dict[str, Any]) -> str:
+    """The resource that a Ref or a GetAtt names."""
+    attribute = value.get("Fn::GetAtt")
+    return value.get("Ref") or (attribute.split(".")[0] if isinstance(attribute, str) else attribute[0])
+
+
 def _watched(metric: str) -> set[str]:
     """The resources that alarms on a metric are about."""
     found: set[str] = set()
     for alarm in ALARMS.values():
         if alarm["Properties"]["MetricName"] == metric:
             (dimension,) = alarm["Properties"]["Dimensions"]
-            value = dimension["Value"]
-            attribute = value.get("Fn::GetAtt")
-            found.add(value.get("Ref") or (attribute.split(".")[0] if isinstance(attribute, str) else attribute[0]))
+            found.add(_resource(dimension["Value"]))
     return found
 
 
@@ -98,6 +102,16 @@ def test_every_function_has_logs_of_its_own_that_do_not_stay_for_ever() -> None:
     assert len(set(groups)) == len(FUNCTIONS)
     for group in groups:
         assert RESOURCES[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_only_for_traces_a_permission_names_no_resource() -> None:
+    """X-Ray has none (Service Authorization Reference); all that is conditional is a statement of its own."""
+    for name in FUNCTIONS:
+        (policy,) = RESOURCES[_resource(RESOURCES[name]["Properties"]["Role"])]["Properties"]["Policies"]
+        conditional = [one["Fn::If"] for one in policy["PolicyDocument"]["Statement"] if "Fn::If" in one]
+        open_ended = [(condition, one) for condition, one, _ in conditional if one["Resource"] == "*"]
+        assert [condition for condition, _ in open_ended] == ["HasXRay"], name
+        assert all(action.startswith("xray:Put") for _, one in open_ended for action in one["Action"])
 
 
 @pytest.mark.parametrize(

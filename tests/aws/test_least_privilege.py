@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -25,11 +26,15 @@ from polos import (
     workflow,
 )
 from polos.aws.backend import aws_backend
+from polos.aws.default_bus import EventBridgeDefaultBus
 from polos.aws.entry import Service, handler_of
+from polos.aws.recurrences import SchedulerRecurrences
 from polos.aws.settings import Settings
 from polos.aws.telemetry import Silent
 from polos.aws.visibility import Visibility
+from polos.engine import registration
 from polos.engine.engine import Engine
+from polos.engine.registration import Declarations, Targets
 from polos.testing import Environment, moto_template
 from polos.testing.harness import Crash
 from polos.testing.moto_harness import MotoHarness
@@ -44,7 +49,7 @@ FUNCTIONS = {
     for one in RESOURCES.values()
     if one["Type"] == "AWS::Serverless::Function"
 }
-LARGE = 400_000
+LARGE = 220_000
 
 
 @workflow(id="lp-child")
@@ -268,6 +273,17 @@ BY_OTHER_PERMISSIONS = {"put_event"}
 """On the account's default bus: its docstring names the permission, which no client needs for its work."""
 
 
+def deployments(stack: Stack) -> None:
+    """What the registrar does when schedules and rules come, change and go."""
+    settings, clients = stack.account.settings, stack.of("registrar")
+    targets = Targets(SchedulerRecurrences(clients, settings), EventBridgeDefaultBus(clients, settings))
+    declared = Declarations.of(WORKFLOWS)
+    (schedule,), (rule,) = declared.schedules, declared.rules
+    changed = Declarations((replace(schedule, cron="0 3 1 * 1"),), (replace(rule, pattern='{"source":["lp.other"]}'),))
+    for wanted in (Declarations(), declared, declared, changed, Declarations()):
+        registration.register(targets, wanted)
+
+
 # ---- what is held
 
 
@@ -279,6 +295,7 @@ def on_a_stack(run: Callable[[Stack], Any]) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.timeout(180)  # it does everything that there is to do
 def test_the_functions_may_do_what_their_code_does_and_nothing_else() -> None:
     async def run(stack: Stack) -> None:
         await every_act_of_the_functions(stack)
@@ -288,6 +305,20 @@ def test_the_functions_may_do_what_their_code_does_and_nothing_else() -> None:
             assert unused == [], f"{resource} has and does not use"
 
     on_a_stack(run)
+
+
+def test_the_registrar_may_do_what_deployments_ask_for_and_nothing_else() -> None:
+    async def run(stack: Stack) -> None:
+        deployments(stack)
+        missing, unused = stack.check("registrar", "RegistrarRole")
+        assert missing == [], "RegistrarRole lacks"
+        assert unused == [], "RegistrarRole has and does not use"
+
+    on_a_stack(run)
+
+
+def test_every_role_of_a_function_is_held() -> None:
+    assert {"work", "events", "registrar"} == set(FUNCTIONS)
 
 
 def test_a_client_may_do_what_its_methods_do_and_nothing_else() -> None:
