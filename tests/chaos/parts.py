@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-PARTS: Final[dict[str, str]] = {}
+PARTS: Final[dict[str, str]] = {
+    "processes": "tests.chaos.processes.part",
+}

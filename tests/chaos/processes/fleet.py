@@ -1,14 +1,11 @@
 """Four worker processes on one database file, killed and stopped at random, and what must hold when it is over.
 
-    python -m tests.chaos.processes.fleet --seconds 120 --executions 1000 --seed 1
-
 Every 50 to 500 ms one of the processes gets SIGKILL, and another one takes its place, or SIGSTOP, and SIGCONT later:
 mostly soon, sometimes after its leases have passed to others, so that it comes back as a zombie.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import random
@@ -16,7 +13,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -56,18 +52,13 @@ class Report:
     drained_in: float = 0.0
     faults: list[str] = field(default_factory=list[str])
 
-    def rows(self) -> list[tuple[str, str]]:
+    @property
+    def note(self) -> str:
         longest = max((stop.ended - stop.began for stop in self.stops), default=0.0)
-        return [
-            ("executions", f"{self.executions:,}"),
-            (
-                "chaos",
-                f"{self.seconds:.0f} s, {self.kills:,} SIGKILL, {len(self.stops):,} SIGSTOP of up to {longest:.1f} s",
-            ),
-            ("drained in", f"{self.drained_in:.1f} s"),
-            ("attempts of steps", f"{self.attempts:,}, {self.repeated:,} of them again after a death"),
-            ("broken laws", str(len(self.faults))),
-        ]
+        return (
+            f"{self.kills:,} SIGKILL, {len(self.stops):,} SIGSTOP of up to {longest:.1f} s, "
+            f"{self.attempts:,} attempts, {self.repeated:,} of them after a death, drained in {self.drained_in:.0f} s"
+        )
 
 
 class Fleet:
@@ -263,24 +254,3 @@ def _recorded_at(database: Path) -> dict[tuple[str, str], float]:
             if item["k"] == "step" and item["st"] == "o":
                 found[pk, sk.removeprefix("r#")] = item["at"] / 1000
     return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--executions", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
-    chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        report = run(Path(folder), seconds=chosen.seconds, executions=chosen.executions, seed=chosen.seed)
-        for name, value in report.rows():
-            sys.stdout.write(f"{name:20} {value}\n")
-        for fault in report.faults[:20]:
-            sys.stdout.write(f"  {fault}\n")
-        if report.faults:
-            sys.stdout.write(Path(folder, "errors.log").read_text(encoding="utf-8")[-3000:])
-    sys.exit(1 if report.faults else 0)
-
-
-if __name__ == "__main__":
-    main()
