@@ -6,4 +6,6 @@ from typing import Final
 
 PARTS: Final[dict[str, str]] = {
     "processes": "tests.chaos.processes.part",
+    "simulation": "tests.chaos.sim.seeds",
+    "mutants": "tests.chaos.sim.hunt",
 }

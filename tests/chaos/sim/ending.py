@@ -70,6 +70,11 @@ class Ending:
         if items.CANCEL in x and items.CANCEL_AT not in x:
             self._flag(f"{execution_id} was cancelled and sleeps: {_state(x)}")
             return []
+        options = items.document(x, items.START)
+        since = items.number(x, items.LIMIT_FROM, items.number(x, items.CREATED))
+        late = "timeout" in options and since + 1000 * options["timeout"] < self._world.now_ms - 5000
+        if late and items.CANCEL_AT not in x:
+            self._flag(f"the time limit of {execution_id} is over and it sleeps: {_state(x)}")
         acts: list[Act] = []
         partition = self._table.partitions[execution_id]
         for kind, key, *rest in json.loads(items.text(x, items.WAITING_FOR, "[]")):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import hashlib
 import importlib
 import zlib
 from collections.abc import Callable, Generator, Sequence
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 QUEUES = {"q1": Queue("q1", concurrency_limit=1), "q2": Queue("q2", concurrency_limit=2)}
 TRIGGER_TOPIC, BATCH_TOPIC = "t3", "t4"
-_BIG = "x0123456789abcdef" * 9
 
 
 class Failing(Exception):
@@ -64,7 +65,13 @@ def sim_step(op: Op):  # type: ignore[no-untyped-def]
     count = here().world.observer.count_call(op)
     if count <= op.fails:
         raise Failing(f"{op.key} fails for the {count}. time")
-    return [op.key, count, "".join(f"{n * count:x}{_BIG[n % 9 :]}" for n in range(40))] if op.big else [op.key, count]
+    return [op.key, count, _noise(f"{op.key} {count}")] if op.big else [op.key, count]
+
+
+@functools.cache
+def _noise(seed: str) -> str:
+    """Text that is stored beside the table, for it cannot be compressed below the limit."""
+    return "".join(hashlib.sha256(f"{seed} {n}".encode()).hexdigest() for n in range(80))
 
 
 async def _run(ctx: WorkflowContext, run: Run, program: Program) -> None:
@@ -134,8 +141,8 @@ async def _call(ctx: WorkflowContext, op: Op) -> object:
     match op.kind:
         case "step":
             return await step.run(
-                op.key, sim_step, op, max_retries=op.retries, base_delay=op.delay, timeout=op.timeout,
-                at_most_once=op.once,
+                op.key, sim_step, op, max_retries=op.retries, base_delay=op.delay, max_delay=60.0,
+                timeout=op.timeout, at_most_once=op.once,
             )  # fmt: skip
         case "wait":
             return await step.wait_for(op.key, op.seconds)

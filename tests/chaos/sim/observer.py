@@ -7,7 +7,7 @@ flagged with its name. What can only be told at the end is in `ending`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from polos import current
@@ -46,10 +46,9 @@ class Observer:
         self._tokens: dict[str, Invocation] = {}
         self._owners: dict[tuple[str, int], Invocation] = {}
         self.losses: Counter[str] = Counter()
-        self._under_way: dict[tuple[str, str, int], tuple[Invocation, int]] = {}
+        self._in_slots: dict[str, dict[str, int]] = {}  # queue -> execution -> epoch with which it took its slot
         self.by_trigger: dict[str, set[str]] = {}
         self.published: dict[str, Event] = {}
-        self._number = 0
         self._arrived: set[str] = set()
 
     # ---- programs
@@ -78,7 +77,7 @@ class Observer:
         self._calls[step.execution_id, op.key] += 1
         return self._calls[step.execution_id, op.key]
 
-    def begins(self, invocation: Invocation, op: Op) -> tuple[str, str, int]:
+    def begins(self, invocation: Invocation, op: Op) -> None:
         """A step's callable is about to be called."""
         step = current.step.get()
         assert step is not None
@@ -108,28 +107,6 @@ class Observer:
                 self._flag(f"L11: at_most_once {where} is called twice")
         if attempt == 1:
             self._commit(invocation, where)
-        self._number += 1
-        call = execution_id, key, self._number
-        self._under_way[call] = invocation, invocation.claims.get(execution_id, 0)
-        self._room(execution_id, x)
-        return call
-
-    def ends(self, invocation: Invocation, call: tuple[str, str, int], error: BaseException | None) -> None:
-        self._under_way.pop(call, None)
-
-    def _room(self, execution_id: str, x: Item) -> None:
-        """SPEC 7: no more executions of a queue run than it has slots."""
-        limit, queue = _limit_of(x)
-        if limit is None:
-            return
-        busy: set[str] = set()
-        for (other, _, _), (invocation, epoch) in self._under_way.items():
-            theirs = self._table.peek(other, items.EXECUTION) or {}
-            live = not invocation.dead and items.number(theirs, items.EPOCH) == epoch and items.LEASE_TOKEN in theirs
-            if live and _limit_of(theirs)[1] == queue:
-                busy.add(other)
-        if len(busy) > limit:
-            self._flag(f"queue {queue}: {len(busy)} run, and the limit is {limit}: {', '.join(sorted(busy))}")
 
     def saw(self, run: Run, op: Op, entry: tuple[str, str]) -> None:
         """A body was handed an outcome."""
@@ -227,7 +204,7 @@ class Observer:
                     self._arrived.add(items.text(after, items.EVENT_ID))
             case "q#":
                 if key.sk == "slots" and after is not None:
-                    self._slots(key, after)
+                    self._slots(key, before, after)
             case "d#":
                 taken = None if before is None else before.get(items.BATCH)
                 if taken is not None and after is not None and after.get(items.BATCH) != taken:
@@ -237,12 +214,20 @@ class Observer:
             case _:
                 self._in_execution(key, before, after)
 
-    def _slots(self, key: Key, after: Item) -> None:
-        held = sum(name.startswith("h:") for name in after)
-        count = items.number(after, items.LIMIT_COUNT)
-        limit = QUEUES[key.pk.split("#")[1]].concurrency_limit or 0
-        if held != count or count > limit:
-            self._flag(f"queue {key.pk}: {count} slots counted, {held} held, {limit} allowed")
+    def _slots(self, key: Key, before: Item | None, after: Item) -> None:
+        """SPEC 7: no more executions of a queue run than it has slots."""
+        held = {name[2:]: int(str(epoch)) for name, epoch in after.items() if name.startswith("h:")}
+        count, limit = items.number(after, items.LIMIT_COUNT), QUEUES[key.pk.split("#")[1]].concurrency_limit or 0
+        if len(held) != count or count > limit:
+            self._flag(f"queue {key.pk}: {count} slots counted, {len(held)} held, {limit} allowed")
+        running = self._in_slots.setdefault(key.pk, {})
+        running.update({name: epoch for name, epoch in held.items() if (before or {}).get(f"h:{name}") != epoch})
+        for name, epoch in list(running.items()):
+            x = self._x(name)
+            if items.LEASE_TOKEN not in x or items.number(x, items.EPOCH) != epoch:
+                del running[name]
+        if len(running) > limit:
+            self._flag(f"queue {key.pk}: {', '.join(sorted(running))} run, and the limit is {limit}")
 
     def _in_execution(self, key: Key, before: Item | None, after: Item | None) -> None:
         match key.sk[:2]:
@@ -329,6 +314,8 @@ class Observer:
                 self._flag(f"L13: the lease of {key.pk} is taken {until - self._world.now_ms} ms before it ends")
         elif old is not None and old == new and items.number(after, items.LEASE_UNTIL) < until:
             self._flag(f"L13: the lease of {key.pk} is shortened")
+        if items.FINISHER in after and after[items.FINISHER] not in (before.get(items.FINISHER), old):
+            self._flag(f"L13: {key.pk} is finished by somebody who does not hold its lease")
         if old is not None and new is None:
             if after.get(items.STATUS) == "running" and items.number(after, items.PROGRESS) < epoch:
                 self.losses[key.pk] += 1  # a hand-over that had to cut a step off
@@ -356,7 +343,6 @@ class Observer:
 
     def died(self, invocation: Invocation) -> None:
         self.ended(invocation)
-        self._under_way = {call: by for call, by in self._under_way.items() if by[0] is not invocation}
 
     def ended(self, invocation: Invocation) -> None:
         """It owns nothing any more, whatever the table says."""
@@ -364,11 +350,6 @@ class Observer:
 
     def _flag(self, what: str) -> None:
         self._world.flag(what)
-
-
-def _limit_of(x: Mapping[str, object]) -> tuple[int | None, str]:
-    options = items.document(x, items.START)  # type: ignore[arg-type]
-    return options.get("limit"), options.get("queue", "")
 
 
 def _said(item: Item) -> dict[str, object]:

@@ -169,7 +169,7 @@ class Generator:
         draw = self._draw
         return Op(
             "step", self._key("s"), fails=draw.choice((1, 2, 3)), retries=draw.choice((1, 2, 3)),
-            delay=draw.choice((1.0, 6.0, 0.2)), seconds=draw.choice((0.0, 1.0)),
+            delay=draw.choice((1.0, 6.0, 0.2, 50.0)), seconds=draw.choice((0.0, 1.0)),
         )  # fmt: skip
 
     def _once(self, _: int) -> Op:
@@ -187,6 +187,18 @@ class Generator:
 
     def _wait(self, _: int) -> Op:
         return Op("wait", self._key("w"), seconds=self._draw.choice((0.0, 0.5, 3.0, 8.0, 31.0, 70.0)))
+
+    def _near(self, _: int) -> Op:
+        """A timer that becomes due while another turn than the one that armed it is at work."""
+        step = Op("step", self._key("s"), seconds=self._draw.choice((1.0, 2.0, 2.6, 2.9)))
+        return Op(
+            "gather", "", ((Op("wait", self._key("w"), seconds=8.0),), (Op("wait", self._key("w"), seconds=5.0), step))
+        )
+
+    def _resumed(self, _: int) -> Op:
+        """Something short to wait for, then something long to do: what a stalled owner wakes up to."""
+        wait = Op("wait", self._key("w"), seconds=self._draw.choice((0.5, 3.0, 8.0)))
+        return Op("try", "", ((wait, Op("step", self._key("s"), seconds=self._draw.choice((22.0, 47.0)))),))
 
     def _far(self, _: int) -> Op:
         return Op("wait", self._key("w"), seconds=self._draw.choice((1000.0, 1300.0, 5000.0)))

@@ -37,6 +37,13 @@ SHAPES: dict[str, Shape] = {
     "retries": Shape(("retrying", "retrying", "step", "wait"), ("put retrying", "put record", "send wake", "claim")),
     "once": Shape(("once", "once", "plain"), ("put mark", "put record", "claim", "put retrying", "load"), ops=(1, 2)),
     "timers": Shape(("wait", "wait", "plain", "far"), ("send wake", "send timer", "put armed", "suspend", "mark")),
+    "near": Shape(
+        ("near",), ("send wake", "claim", "mark", "suspend", "put armed"), roots=(1, 1), ops=(1, 1)
+    ),
+    "heirs": Shape(
+        ("resumed",), ("give slot", "give slot", "take slot", "delete place", "put place", "suspend"), roots=(2, 3),
+        ops=(1, 1), options=_queued,
+    ),
     "events": Shape(
         ("event", "event", "plain", "wait"), ("put waiter", "look", "waiters", "put event", "delete waiter", "suspend",
         "mark", "send wake", "put record"), ops=(1, 3), acts=("publish", "publish", "publish", "publish"),

@@ -173,7 +173,7 @@ class SimCallables(Callables):
     ) -> Running:
         world, invocation = self._world, here()
         op = args[0]
-        call = context.run(world.observer.begins, invocation, op)
+        context.run(world.observer.begins, invocation, op)
         done = False
 
         def end(error: BaseException | None) -> None:
@@ -187,7 +187,6 @@ class SimCallables(Callables):
                     value = context.run(func, *args, **kwargs)
                 except Exception as raised:  # noqa: BLE001 - the outcome of the attempt
                     error = raised
-            world.observer.ends(invocation, call, error)
             ended(value, error)
 
         seconds = op.seconds
