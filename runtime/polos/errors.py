@@ -254,6 +254,20 @@ class CrashLoopError(PolosError):
         return type(self), (self.execution_id, self.deaths)
 
 
+class UndeliverableError(PolosError):
+    """The messages of an execution were given up again and again, and it did not move. `kind` is the last one's."""
+
+    def __init__(self, execution_id: str, kind: str, rounds: int) -> None:
+        self.execution_id, self.kind, self.rounds = execution_id, kind, rounds
+        super().__init__(
+            f"Execution {execution_id} was given up: its queue gave up a {kind!r} message {rounds} times, and nothing "
+            f"moved in between. The log of the functions says why. Mend the cause, then retry the execution."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.execution_id, self.kind, self.rounds)
+
+
 class UsageError(PolosError, RuntimeError):
     """An API was used where it cannot work; the message names what to use instead."""
 

@@ -32,13 +32,14 @@ from polos.aws.recurrences import SchedulerRecurrences
 from polos.aws.settings import Settings
 from polos.aws.telemetry import Silent
 from polos.aws.visibility import Visibility
-from polos.engine import registration
+from polos.engine import dead_letters, registration
 from polos.engine.engine import Engine
 from polos.engine.registration import Declarations, Targets
 from polos.testing import Environment, moto_template
 from polos.testing.harness import Crash
 from polos.testing.moto_harness import MotoHarness
 from polos.testing.moto_template import REGION
+from tests.aws import dying
 from tests.aws.permissions import Names, Need, Recorded, grants, of_platform
 from tests.laws.worlds import noise
 
@@ -164,7 +165,30 @@ async def every_act_of_the_functions(stack: Stack) -> None:
         for queue in ("StartQueue", "WakeQueue", "EventsQueue", "NativeEventsQueue"):
             stack.account.aws.sqs.send_message(QueueUrl=stack.account.queue_urls[queue], MessageBody=body)
     await env.settle()
+    await messages_die(stack)
     await stops(stack)
+
+
+async def messages_die(stack: Stack) -> None:
+    """One in each queue is sent back, one of each kind is given up for good, and one can't be handled at first."""
+    env, account = stack.env, stack.account
+    handle = await env.start(child, 1)
+    dying.give_up(account, "StartQueue")
+    await env.finish(handle)
+    tick = {"t": "tick", "wf": "lp-child", "key": "k", "cron": "0 8 * * *", "tz": "UTC", "at": "2031-01-02T08:00:00Z"}
+    event = {"id": "n", "source": "lp.shop", "detail-type": "sold", "time": "2030-01-01T00:00:00Z", "detail": {}}
+    native = {"t": "native", "wf": "lp-native", "event": event}
+    wake = {"t": "wake", "x": handle.id, "wf": "lp-child"}
+    for queue, body in (("WakeQueue", wake), ("EventsQueue", tick), ("NativeEventsQueue", native)):
+        for counts in ({}, {"rd": dead_letters.ROUNDS}):
+            dying.send(account, queue, body)
+            dying.give_up(account, queue, **counts)
+            await env.settle()
+            await env.advance(minutes=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dead_letters, "judge", None)
+        dying.send(account, "DeadLetters", wake)
+        await env.settle()
 
 
 async def holder_of_a_slot_dies(stack: Stack) -> None:
@@ -299,7 +323,7 @@ def on_a_stack(run: Callable[[Stack], Any]) -> None:
 def test_the_functions_may_do_what_their_code_does_and_nothing_else() -> None:
     async def run(stack: Stack) -> None:
         await every_act_of_the_functions(stack)
-        for role, resource in (("work", "WorkRole"), ("events", "EventsRole")):
+        for role, resource in (("work", "WorkRole"), ("events", "EventsRole"), ("dead_letters", "DeadLettersRole")):
             missing, unused = stack.check(role, resource)
             assert missing == [], f"{resource} lacks"
             assert unused == [], f"{resource} has and does not use"
@@ -318,7 +342,7 @@ def test_the_registrar_may_do_what_deployments_ask_for_and_nothing_else() -> Non
 
 
 def test_every_role_of_a_function_is_held() -> None:
-    assert {"work", "events", "registrar"} == set(FUNCTIONS)
+    assert {"work", "events", "dead_letters", "registrar"} == set(FUNCTIONS)
 
 
 def test_a_client_may_do_what_its_methods_do_and_nothing_else() -> None:

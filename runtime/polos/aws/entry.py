@@ -23,6 +23,7 @@ from polos import tracing
 from polos.aws import application, custom_resource, records, telemetry
 from polos.aws.backend import aws_backend
 from polos.aws.clients import Clients
+from polos.aws.dead_letters import DeadLetters
 from polos.aws.records import Record
 from polos.aws.registrar import Registrar
 from polos.aws.settings import STACK_NAME, Settings
@@ -56,6 +57,7 @@ class Service:
     def __init__(self, engine: Engine, settings: Settings, visibility: Visibility, told: Messages) -> None:
         self.engine, self.settings, self.visibility, self.told = engine, settings, visibility, told
         self.worker = Worker(engine)
+        self.dead_letters = DeadLetters(self.worker, settings, visibility.clients)
 
     @classmethod
     def of_environment(cls) -> Service:
@@ -103,6 +105,8 @@ def _handle(service: Service, role: str | None, record: Record, context: Context
     def extend(seconds: float) -> None:
         service.visibility.extend(record, seconds)
 
+    if role == "dead_letters" or (role is None and service.settings.queue_of(record.queue_arn) == "dead"):
+        return _handle_dead(service, record)
     try:
         body = records.message_of(record.body, role)
     except InvalidPayloadError as error:
@@ -119,6 +123,16 @@ def _handle(service: Service, role: str | None, record: Record, context: Context
             service.visibility.back_off(record)
             return telemetry.FAILED
     return telemetry.HANDLED if done else telemetry.KEPT
+
+
+def _handle_dead(service: Service, record: Record) -> str:
+    try:
+        service.dead_letters.handle(record)
+    except Exception as error:  # noqa: BLE001 - its neighbours go on, and it is tried again
+        _log.error("dead message %s failed: %s: %s", record.id, type(error).__name__, error, exc_info=error)
+        service.visibility.back_off(record)
+        return telemetry.FAILED
+    return telemetry.HANDLED
 
 
 def _tell_age(service: Service, record: Record, due: object) -> None:
@@ -143,12 +157,13 @@ class _Container:
         self._service: Service | None = None
         self._lock = threading.Lock()
 
-    def service(self) -> Service:
+    def service(self, *, with_application: bool = True) -> Service:
         """Raises what the application raised when it was imported; it is imported anew the next time."""
         with self._lock:
             if self._service is None:
                 service = Service.of_environment()
-                application.load()
+                if with_application:
+                    application.load()
                 self._service = service
             return self._service
 
@@ -159,8 +174,8 @@ _container = _Container()
 def lambda_handler(role: str | None = None) -> Handler:
     """A Lambda handler for one role, or with `None` for all of them, told apart by the event's shape.
 
-    The roles: "work" (starts, resumptions, workflow code), "events" (events, ticks), "registrar" (the custom resource
-    of a deployment).
+    The roles: "work" (starts, resumptions, workflow code), "events" (events, ticks), "dead_letters" (what a queue has
+    given up), "registrar" (the custom resource of a deployment).
 
     The application that `POLOS_APP` names is imported once a container, when the function starts up. If that fails,
     each invocation tries again and raises; its messages stay in their queue, and come again after 5 s to 15 minutes.
@@ -168,14 +183,15 @@ def lambda_handler(role: str | None = None) -> Handler:
     _check_role(role)
     if role == "registrar":
         return _register  # it imports the application elsewhere, and must live when that fails
-    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    runs_code = role != "dead_letters"
+    if runs_code and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         _warm()
 
     def handler(event: Any, context: Context) -> Any:
         if role is None and custom_resource.is_request(event):
             return _register(event, context)
         try:
-            service = _container.service()
+            service = _container.service(with_application=runs_code)
         except Exception:
             _put_back(event)
             raise

@@ -21,7 +21,7 @@ from polos.aws.recurrences import nominal
 from polos.aws.topics import SOURCE
 from polos.errors import InvalidPayloadError
 
-ROLES = frozenset({"work", "events", "registrar"})
+ROLES = frozenset({"work", "events", "dead_letters", "registrar"})
 _OF_EVENTS = frozenset({"event", "native", "tick"})
 
 
@@ -30,7 +30,7 @@ class Record:
     """The parts of an SQS record that matter (Lambda Developer Guide, "Using Lambda with Amazon SQS", example event).
 
     `id` stays the same when the message is delivered again, `receipt` does not. `sent` and `first_received` are
-    milliseconds since 1970.
+    milliseconds since 1970. `dead_from` is the ARN of the queue that has given the message up.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Record:
     queue_arn: str
     sent: int | None = None
     first_received: int | None = None
+    dead_from: str = ""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Record:
@@ -52,6 +53,7 @@ class Record:
             str(record.get("eventSourceARN", "")),
             _millis(attributes.get("SentTimestamp")),
             _millis(attributes.get("ApproximateFirstReceiveTimestamp")),
+            str(attributes.get("DeadLetterQueueSourceArn", "")),
         )
 
 
@@ -78,7 +80,7 @@ def message_of(text: str, role: str | None) -> dict[str, Any]:
     Raises `InvalidPayloadError` for what is no message, or none that this role handles. Which commands there are, the
     engine says.
     """
-    body = _object(text)
+    body = read(text)
     if "detail" in body and body.get("source") != SOURCE:
         body = {"t": "native", "event": body}
     kind: Any = "event" if "detail" in body else body.get("t")
@@ -94,7 +96,8 @@ def message_of(text: str, role: str | None) -> dict[str, Any]:
     return body
 
 
-def _object(text: str) -> dict[str, Any]:
+def read(text: str) -> dict[str, Any]:
+    """The JSON object in a body. Raises `InvalidPayloadError`."""
     try:
         body: Any = json.loads(text)
     except (ValueError, RecursionError) as error:

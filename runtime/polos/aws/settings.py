@@ -26,6 +26,8 @@ NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "native_events_queue_url": ("POLOS_NATIVE_EVENTS_QUEUE_URL", "NativeEventsQueueUrl"),
     "native_events_queue_arn": ("POLOS_NATIVE_EVENTS_QUEUE_ARN", "NativeEventsQueueArn"),
     "dead_letters_arn": ("POLOS_DEAD_LETTERS_ARN", "DeadLettersArn"),
+    "dead_letters_url": ("POLOS_DEAD_LETTERS_URL", "DeadLettersUrl"),
+    "kept_letters_url": ("POLOS_KEPT_LETTERS_URL", "KeptLettersUrl"),
     "bus": ("POLOS_BUS", "BusName"),
     "bucket": ("POLOS_BUCKET", "BucketName"),
     "schedule_group": ("POLOS_SCHEDULE_GROUP", "ScheduleGroup"),
@@ -75,6 +77,8 @@ class Settings:
     native_events_queue_url: str
     native_events_queue_arn: str
     dead_letters_arn: str
+    dead_letters_url: str
+    kept_letters_url: str
     bus: str
     bucket: str
     schedule_group: str
@@ -155,20 +159,27 @@ class Settings:
         return Limits(retention=self.retention_days * 86_400.0, event_retention=self.event_retention_hours * 3_600.0)
 
     def queue_of(self, arn: str) -> str:
-        """What the queue of an ARN is for: "start", "wake", "events", "native"; "other" for one of the user's own."""
+        """What the queue of an ARN is for: "start", "wake", "events", "native", "dead"; "other": a user's own."""
         name = arn.rpartition(":")[2]
         lanes = {
             "start": self.start_queue_url,
             "wake": self.wake_queue_url,
             "events": self.events_queue_url,
             "native": self.native_events_queue_url,
+            "dead": self.dead_letters_url,
         }
         return next((lane for lane, url in lanes.items() if url.rpartition("/")[2] == name), "other")
 
     def queue_url(self, arn: str) -> str | None:
         """The URL of one of the stack's queues, by the ARN that a received record names; None: not one of them."""
         name = arn.rpartition(":")[2]
-        for url in (self.start_queue_url, self.wake_queue_url, self.events_queue_url, self.native_events_queue_url):
+        for url in (
+            self.start_queue_url,
+            self.wake_queue_url,
+            self.events_queue_url,
+            self.native_events_queue_url,
+            self.dead_letters_url,
+        ):
             if url.rpartition("/")[2] == name:
                 return url
         return None

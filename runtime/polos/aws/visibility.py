@@ -23,7 +23,7 @@ class Visibility:
     """Thread-safe."""
 
     def __init__(self, clients: Clients, settings: Settings) -> None:
-        self._clients, self._settings = clients, settings
+        self.clients, self._settings = clients, settings
 
     def extend(self, record: Record, seconds: float) -> None:
         """Have it come again after whole seconds, at least as many. 1 request.
@@ -32,7 +32,7 @@ class Visibility:
         """
         try:
             faults.call(
-                self._clients.sqs.change_message_visibility,
+                self.clients.sqs.change_message_visibility,
                 QueueUrl=self._url(record.queue_arn),
                 ReceiptHandle=record.receipt,
                 VisibilityTimeout=min(_LONGEST, max(0, math.ceil(seconds))),
@@ -50,6 +50,6 @@ class Visibility:
             return known
         account, _, name = arn.rpartition(":")  # a queue of the user's own template
         answer = faults.call(
-            self._clients.sqs.get_queue_url, QueueName=name, QueueOwnerAWSAccountId=account.rpartition(":")[2]
+            self.clients.sqs.get_queue_url, QueueName=name, QueueOwnerAWSAccountId=account.rpartition(":")[2]
         )
         return str(answer["QueueUrl"])

@@ -27,6 +27,11 @@ def to_json(body: Mapping[str, Any]) -> str:
     return _REFUSED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
+def plain(text: str) -> str:
+    """A text without the characters that SQS refuses, for an attribute, which may not be empty."""
+    return "".join(one if one.isprintable() and not _REFUSED.match(one) else "?" for one in text) or "-"
+
+
 def requests(entries: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
     """The entries in their order, in groups of up to 10 and 250 KB. An entry that is larger goes alone."""
     group: list[T] = []

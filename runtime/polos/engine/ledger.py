@@ -6,6 +6,7 @@ interleavings; the names of the races below are those of its section "Ownership"
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -147,6 +148,34 @@ class Ledger:
             set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR)
         )
         return self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
+
+    # ---- dead letters, which are no owner's
+
+    def note_redriven(self, execution_id: str, rounds: int) -> None:
+        """Say on an open execution how often a message of it was sent anew. Never raises `ConditionFailed`."""
+        with contextlib.suppress(ConditionFailed):
+            change = Change(set={items.REDRIVEN: rounds})
+            self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
+
+    def give_up(self, execution_id: str, progress: int, now: int, attributes: Mapping[str, Value]) -> Item:
+        """End an execution whose messages are not handled: it has not moved, and nobody holds a live lease.
+
+        Race "dead letter of an execution that moved": the progress that was seen when the message was last sent anew
+        is in the condition, so what got on since, or is getting on now, is left alone.
+        """
+        still = Equals(items.PROGRESS, progress)
+        unmoved = still if progress else AnyOf(Not(Has(items.PROGRESS)), still)
+        free = AnyOf(Not(Has(items.LEASE_TOKEN)), Less(items.LEASE_UNTIL, now))
+        change = Change(
+            set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR)
+        )
+        condition = AllOf(Has(items.WORKFLOW), OPEN, unmoved, free)
+        return self.table.update(items.execution(execution_id), change, condition)
+
+    def give_up_start(self, execution_id: str, attributes: Mapping[str, Value]) -> Item:
+        """Record the execution of a start that was never carried out as ended; one that began stands."""
+        unstarted = AnyOf(Absent(), AllOf(Not(Has(items.WORKFLOW)), OPEN))
+        return self.table.update(items.execution(execution_id), Change(set=attributes), unstarted)
 
     # ---- records: unfenced, first writer wins
 

@@ -39,7 +39,7 @@ from polos.errors import BackendError, InvalidPayloadError, WorkflowNotFoundErro
 from polos.ports import ConditionFailed, Message, Outgoing
 
 _log = logging.getLogger("polos.engine")
-_UNKNOWN_WORKFLOW_RETRY = 60.0
+_UNKNOWN_WORKFLOW_RETRY, _UNKNOWN_WORKFLOW_LONGEST = 60.0, 900.0
 
 
 def no_limit() -> float | None:
@@ -76,6 +76,10 @@ class Worker:
             return False
         except InvalidPayloadError as error:
             raise BackendError(f"An execution met an error of the runtime: {error}") from error
+
+    def check(self, body: Mapping[str, Any]) -> None:
+        """Raise `InvalidPayloadError` if `handle` would, for what is none of our messages. Does nothing else."""
+        self._read(Message("", body, 1, lambda _: None), no_limit)
 
     def _read(self, message: Message, remaining: Callable[[], float | None]) -> Callable[[], bool]:
         """The work that a message stands for. Only here can a message turn out to be none of ours."""
@@ -347,7 +351,7 @@ class Worker:
 
     def _leave(self, message: Message, workflow_id: str) -> bool:
         _log.warning("there is no workflow %r in this application; its message stays in the queue", workflow_id)
-        message.extend(_UNKNOWN_WORKFLOW_RETRY)
+        message.extend(min(_UNKNOWN_WORKFLOW_LONGEST, _UNKNOWN_WORKFLOW_RETRY * message.received))
         return False
 
     def _meets_ended(self, message: Message, execution: Item) -> None:

@@ -108,6 +108,13 @@ class MotoAccount:
     def arn(self, name: str) -> str:
         return str(self.queue(name).queue_arn)
 
+    def given_up(self, queue: str, message_id: str) -> dict[str, str]:
+        """Which queue has given a message up, as SQS says it and moto does not."""
+        with _lock:
+            found = next((one for one in self.queue(queue)._messages if one.id == message_id), None)
+        source: Any = getattr(found, "polos_given_up_by", None)
+        return {} if source is None else {"DeadLetterQueueSourceArn": str(source)}
+
     def _make(self, translated: Translated) -> dict[str, str]:
         cloudformation = self._kit.aws.of("cloudformation")
         cloudformation.create_stack(
@@ -142,6 +149,15 @@ class MotoAccount:
                 event = {**event, "time": f"{clock.now():%Y-%m-%dT%H:%M:%SZ}"}
             return transform(input_template, input_paths_map, event)
 
+        add: Any = sqs_models.Queue.add_message
+
+        def add_and_note(queue: Any, message: Any) -> None:
+            before = getattr(message, "polos_queue_arn", None)
+            if before is not None:
+                message.polos_given_up_by = before
+            message.polos_queue_arn = queue.queue_arn
+            add(queue, message)
+
         parse = Stack.parse_template
 
         def parse_json_first(template: str) -> dict[str, Any]:
@@ -161,6 +177,7 @@ class MotoAccount:
             patch.object(sqs_models, "unix_time_millis", milliseconds),
             patch.object(sqs_models.Message, "visible", property(visible)),
             patch.object(EventTemplateParser, "parse", staticmethod(transform_event)),
+            patch.object(sqs_models.Queue, "add_message", add_and_note),
             patch.object(BotocoreStubber, "__call__", one_at_a_time),
             patch.object(Stack, "parse_template", staticmethod(parse_json_first)),  # YAML takes half of the time
         ):

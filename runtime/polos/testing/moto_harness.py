@@ -27,7 +27,8 @@ from polos.testing.moto_schedules import MotoSchedules
 from polos.testing.moto_template import REGION
 from polos.workflow import Workflow
 
-_LANES = ("WakeQueue", "EventsQueue", "NativeEventsQueue", "StartQueue")
+_LANES = ("WakeQueue", "EventsQueue", "NativeEventsQueue", "StartQueue", "DeadLetters")
+_DEAD = ("DeadLetters", "KeptLetters")
 
 
 class _Context:
@@ -49,7 +50,7 @@ class MotoDelivery:
             "messageId": received["MessageId"],
             "receiptHandle": received["ReceiptHandle"],
             "body": received["Body"],
-            "attributes": dict(received.get("Attributes", {})),
+            "attributes": {**received.get("Attributes", {}), **harness.account.given_up(queue, received["MessageId"])},
             "messageAttributes": {},
             "md5OfBody": received["MD5OfBody"],
             "eventSource": "aws:sqs",
@@ -134,8 +135,8 @@ class MotoHarness:
         return sum(len(self.account.queue(queue)._messages) for queue in self._queues)
 
     def dead_letters(self) -> list[str]:
-        """The bodies in the dead-letter queue."""
-        return [message.body for message in self.account.queue("DeadLetters")._messages]
+        """The bodies of the messages that their queue has given up, those that are kept for a person among them."""
+        return [message.body for name in _DEAD for message in self.account.queue(name)._messages]
 
     def close(self) -> None:
         self.account.close()
