@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from polos.cli.following import describe_wait
 from polos.cli.timeline import length
+from polos.ports import Limits
 from polos.types.types import ExecutionDetail, StepDetail
 
 _LONG_IN_LINE: Final = timedelta(minutes=1)
 _DONE: Final = ("completed", "failed", "abandoned")
+_RUNNING: Final = 5
+_DEATHS: Final = Limits().max_deaths
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Wait:
     since: datetime | None
     until: datetime | None
     wakes: str
-    child: str | None = None
+    children: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,11 @@ def explain(detail: ExecutionDetail, now: datetime) -> Explanation:
             summary = f"It has been paused since {_time(detail.paused_at)} ({length(now - detail.paused_at)})."
             advice = [f"It goes on after: polos unpause {detail.id}."]
         case "queued" | "waiting" if detail.next_try_at is not None:
-            summary = f"Its code failed, or its process died; it is tried again at {_time(detail.next_try_at)}."
-            advice = []
+            summary, advice = _resting(detail, detail.next_try_at, now)
         case "queued":
             summary, advice = _queued(detail, now)
         case "running":
-            summary, advice = _running(detail, now), []
+            summary, advice = _running(detail, now)
         case "waiting":
             summary, advice = _waiting(detail, waits)
         case "failed":
@@ -97,42 +99,76 @@ def _wait(detail: ExecutionDetail, step: StepDetail) -> Wait:
             wakes = "It goes on by itself at that time."
         case "child":
             wakes = "The end of the child wakes it" + (f": polos why {child}." if child is not None else ".")
+        case "batch":
+            wakes = "The end of the last of them wakes it."
         case _:
             because = f": {step.error.type}: {step.error.message}" if step.error is not None else ""
             wakes = f"Attempt {step.attempts} failed{because}. The next comes by itself."
     since = step.ended_at if step.status == "retrying" else step.started_at
-    return Wait(step.key, step.kind, what, since, due, wakes, child)
+    children = [child] if child is not None else list(step.detail.get("open", []))
+    return Wait(step.key, step.kind, what, since, due, wakes, children)
 
 
 def _queued(detail: ExecutionDetail, now: datetime) -> tuple[str, list[str]]:
-    again = "It is to go on, and" if detail.started_at is not None else "It has not begun: it"
-    summary = f"{again} has been in the queue since {_time(detail.created_at)} ({length(now - detail.created_at)})."
+    since = f"since {_time(detail.created_at)} ({length(now - detail.created_at)})"
+    line = detail.in_line
+    if line is not None:
+        key = f" for the key {line.concurrency_key!r}" if line.concurrency_key is not None else ""
+        what = "It is to go on, but" if line.resumes else f"It has been in line {since}:"
+        summary = f"{what} its queue {line.queue!r} has the {line.limit} running that its limit{key} allows."
+        ahead = {0: "It is next", 1: "One stands before it"}.get(line.ahead, f"{line.ahead} stand before it")
+        advice = [f"{ahead}. It goes on by itself when one of these ends or suspends:"]
+        advice += [f"  polos why {one}" for one in line.running[:_RUNNING]]
+        return summary, advice
+    again = "It is to go on, and" if detail.steps else "It has not begun: it"
+    summary = f"{again} has been in the queue {since}."
     if now - detail.created_at < _LONG_IN_LINE:
         return summary, ["A worker takes it next: on the local backend `polos dev APP` is one."]
     return summary, [
-        "Either no worker takes it (on the local backend: is `polos dev APP` running, with this workflow in it?),",
-        "or its queue has as many executions running as its limit allows, or it is paused (polos unpause "
-        f"{detail.id}).",
+        "No worker takes it. On the local backend: is `polos dev APP` running, with this workflow in it? On AWS: look "
+        "at the log of the function that does the work, whether it fails or is throttled.",
     ]
 
 
-def _running(detail: ExecutionDetail, now: datetime) -> str:
+def _resting(detail: ExecutionDetail, again: datetime, now: datetime) -> tuple[str, list[str]]:
+    """Between two tries of the whole execution."""
+    when = f"it is tried again at {_time(again)} (in {length(again - now)})"
+    if detail.deaths >= 2:
+        return (
+            f"Its process died {detail.deaths} times in a row without getting any further; {when}.",
+            [f"After {_DEATHS} deaths in a row it fails. {_REMEDIES['CrashLoopError']}"],
+        )
+    return f"Its code failed with an error that is no step's, for the {_nth(detail.retry_count)} time; {when}.", []
+
+
+def _nth(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+def _running(detail: ExecutionDetail, now: datetime) -> tuple[str, list[str]]:
     active = [step for step in detail.steps if step.status in ("started", "running")]
-    if not active:
-        return "It is running: its code is between two steps, or a step that has not been recorded yet is under way."
     parts = [
         f"{step.key}{f' since {_time(step.started_at)} ({length(now - step.started_at)})' if step.started_at else ''}"
         for step in active
     ]
-    return f"It is running: {', '.join(parts)}."
+    if active:
+        return f"It is running: {', '.join(parts)}.", []
+    done = [step for step in detail.steps if step.ended_at is not None]
+    last = max(done, key=lambda step: step.ended_at or detail.created_at, default=None)
+    since = last.ended_at if last is not None else detail.started_at
+    after = f"after {last.key}" if last is not None else "at its beginning"
+    ago = f", {length(now - since)} ago" if since is not None else ""
+    return (
+        f"It is running, {after}{ago}: a step is under way that has not been recorded yet, or its code is between two.",
+        ["If its process has died, another one goes on with it within a minute."],
+    )
 
 
 def _waiting(detail: ExecutionDetail, waits: list[Wait]) -> tuple[str, list[str]]:
     if not waits:
         return (
-            "It waits, but for no step: it is paused, or its code failed or its process died and it is tried again "
-            "after a while.",
-            [f"If it is paused: polos unpause {detail.id}."],
+            "It waits for no step: what it waited for has come.",
+            ["A worker takes it next: on the local backend `polos dev APP` is one."],
         )
     count = "one thing" if len(waits) == 1 else f"{len(waits)} things"
     return f"It waits for {count}; meanwhile nothing runs.", []
@@ -147,6 +183,7 @@ def _failed(detail: ExecutionDetail) -> tuple[str, list[str]]:
     last = failed[-1] if failed else None
     advice: list[str] = []
     told = last is not None and last.attempts <= 1 and error.type.startswith("Step") and last.key in error.message
+    told = told or error.type == "ChildWorkflowError"
     if last is not None and last.error is not None and not told:
         tries = f" after {last.attempts} attempts" if last.attempts > 1 else ""
         advice.append(f"The step {last.key} failed{tries}: {last.error.type}: {last.error.message}")

@@ -11,6 +11,8 @@ from polos.errors import ExecutionNotFoundError
 from polos.types.types import ExecutionDetail, StepDetail
 
 LOOK_EVERY = 0.15
+_MOST = 50
+"""Of a batch of thousands, so many open children are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +46,27 @@ class Family:
         """What it waits for from outside; children that run are no waits, nor is anything while a step runs."""
         if any(one.status in ("running", "queued") for one, _ in self.members()):
             return []
-        return [step for one, _ in self.members() for step in one.waiting_for if step.kind != "child"]
+        return [step for one, _ in self.members() for step in one.waiting_for if step.kind not in ("child", "batch")]
 
 
 async def family(client: Polos, execution_id: str, known: Family | None = None) -> Family:
-    """Everything about an execution and its descendants. 1 query each, but for those that `known` shows as ended."""
+    """An execution and its descendants. 1 query each, but for those that `known` shows as ended.
+
+    Of more than 50 open children of one execution only the first 50 are in it.
+    """
     found = Family(await client.describe(execution_id))
     await _add_children(client, found, found.root, known)
     return found
 
 
 async def _add_children(client: Polos, found: Family, parent: ExecutionDetail, known: Family | None) -> None:
+    asked = 0
     for child in parent.children:
         before = known.children.get(child) if known is not None else None
         if before is None or before.completed_at is None:
+            asked += 1
+            if asked > _MOST:
+                continue
             try:
                 before = await client.describe(child)
             except ExecutionNotFoundError:
@@ -110,6 +119,9 @@ def describe_wait(step: StepDetail) -> str:
             return f"a timer{f', until {due.astimezone():%Y-%m-%d %H:%M:%S}' if due is not None else ''}"
         case "child":
             return f"the child {step.detail.get('workflow_id') or step.key}"
+        case "batch":
+            count, ended = step.detail.get("count", 0), step.detail.get("ended", 0)
+            return f"its {count} children" + (f" ({ended} ended)" if ended else "")
         case _:
             return f"the next attempt of {step.key}"
 

@@ -37,7 +37,7 @@ async def why(
         detail = await polos.describe(execution_id)
         now = SystemClock().now()
         found = explain(detail, now)
-        children = [one for wait in found.waits[:_CHILDREN] if (one := await _child(polos, wait, now)) is not None]
+        children = [one for wait in found.waits for one in await _children(polos, wait, now)][:_CHILDREN]
     if as_json:
         print_json({**asdict(found), "error": detail.error, "children": children})
         return
@@ -51,10 +51,12 @@ async def why(
             console.print(f"  {line}", soft_wrap=True)
 
 
-async def _child(polos: Polos, wait: Wait, now: datetime) -> Explanation | None:
-    if wait.child is None:
-        return None
-    try:
-        return explain(await polos.describe(wait.child), now)
-    except ExecutionNotFoundError:  # its start is on its way
-        return None
+async def _children(polos: Polos, wait: Wait, now: datetime) -> list[Explanation]:
+    """Why the first of the children that a step waits for are where they are."""
+    found: list[Explanation] = []
+    for child in wait.children[:_CHILDREN]:
+        try:
+            found.append(explain(await polos.describe(child), now))
+        except ExecutionNotFoundError:  # its start is on its way
+            continue
+    return found

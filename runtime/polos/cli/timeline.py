@@ -13,7 +13,7 @@ from rich.text import Text
 from polos.cli.following import Family, describe_wait
 from polos.types.types import ExecutionDetail, StepDetail
 
-_WAITS = ("timer", "event", "suspend", "child")
+_WAITS = ("timer", "event", "suspend", "child", "batch")
 _STYLES = {
     "completed": "green",
     "failed": "bold red",
@@ -26,6 +26,7 @@ _STYLES = {
 }
 _UNICODE, _ASCII = ("█", "░"), ("#", "-")
 _LABEL, _NARROWEST_BAR = 30, 10
+_CHILDREN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +49,42 @@ def rows(family: Family, *, children: bool = True) -> Iterator[Row]:
 def _rows(family: Family, execution: ExecutionDetail, depth: int, children: bool) -> Iterator[Row]:
     for step in execution.steps:
         began = step.started_at or execution.started_at or execution.created_at
-        child = family.children.get(str(step.detail.get("child")))
+        ids = [str(step.detail["child"])] if "child" in step.detail else list(step.detail.get("children", []))
+        found = [family.children[one] for one in ids if one in family.children]
         ran = [] if step.kind in _WAITS else [(began, step.ended_at)]
-        if child is not None and not children:
-            ran = [span for row in _rows(family, child, depth + 1, children) for span in row.ran]
+        if not children:
+            ran += [span for child in found for row in _rows(family, child, depth + 1, children) for span in row.ran]
         yield Row("  " * depth + step.key, step.status, began, step.ended_at, ran, _note(step))
-        if children and child is not None:
-            yield from _rows(family, child, depth + 1, children)
+        if children:
+            yield from _children(family, step, found, depth + 1)
+
+
+def _children(family: Family, step: StepDetail, found: list[ExecutionDetail], depth: int) -> Iterator[Row]:
+    """The steps of a child; of a batch a row for each of its first children, and their steps below it."""
+    if "child" in step.detail:
+        for child in found:
+            yield from _rows(family, child, depth, True)
+        return
+    for child in found[:_CHILDREN]:
+        label = "  " * depth + f"{child.workflow_id} {child.id.rpartition(':')[2]}"
+        yield Row(label, child.status, child.created_at, child.completed_at, [], _end(child))
+        yield from _rows(family, child, depth + 1, True)
+    left = len(step.detail.get("children", [])) - len(found[:_CHILDREN])
+    if found and left:
+        label = "  " * depth + f"... {left} more children"
+        yield Row(label, step.status, found[0].created_at, step.ended_at, [], "")
+
+
+def _end(child: ExecutionDetail) -> str:
+    if child.status == "completed":
+        return ""
+    because = f": {child.error.type}: {child.error.message}" if child.error is not None else ""
+    return child.status.replace("_", " ") + because
 
 
 def _note(step: StepDetail) -> str:
     parts: list[str] = []
-    if step.status == "waiting" and step.kind != "child":
+    if step.status == "waiting" and step.kind not in ("child", "batch"):
         parts.append(f"waits for {describe_wait(step)}")
     elif step.status != "completed":
         parts.append(step.status)

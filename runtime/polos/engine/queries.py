@@ -14,6 +14,7 @@ from polos.core.identity import child_id
 from polos.engine import commands
 from polos.engine.commands import Stored, moment
 from polos.engine.engine import Engine
+from polos.engine.slots import Slots
 from polos.engine.starting import find
 from polos.errors import (
     ExecutionNotFoundError,
@@ -58,6 +59,7 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
         waiting_for=[] if ended else [step for step in steps if step.status in ("waiting", "retrying")],
         children=_children(history, execution_id),
         invocations=items.number(item, items.EPOCH),
+        deaths=_deaths(item, history),
         retry_count=items.number(item, items.RETRIES),
         root_execution_id=root["x"],
         root_workflow_id=root["wf"],
@@ -65,9 +67,18 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
         user_id=options.get("user"),
         paused_at=None if ended else _time(item, items.PAUSED),
         next_try_at=None if ended or not_before <= engine.now() else moment(not_before),
+        in_line=None if (slots := Slots.of(engine, item)) is None else slots.line(item),
         final_state=_value(engine, item, items.FINAL_STATE, history, items.state_sk(item)) if ended else None,
         timeout_at=moment(created + int(limit * 1000)) if limit is not None else None,
     )
+
+
+def _deaths(item: Item, history: History) -> int:
+    """How many invocations in a row, up to now, have ended without saying so; one that runs does not count."""
+    if items.ENDED in item:
+        return 0
+    reached = max(items.number(item, items.PROGRESS), history.newest_epoch)
+    return max(0, items.number(item, items.EPOCH) - reached - (items.LEASE_TOKEN in item))
 
 
 def _children(history: History, execution_id: str) -> list[str]:
@@ -357,6 +368,11 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
         outcomes = history.batch(key)
         count = items.number(mark, items.COUNT, len(outcomes))  # a fork's copy has none
         detail |= {"count": count, "ended": len(outcomes)}
+        if items.COUNT in mark:
+            generation = items.number(mark, items.GENERATION)
+            ids = [child_id(items.text(history.execution, items.PK), key, generation, one) for one in range(count)]
+            detail["children"] = ids
+            detail["open"] = [one for index, one in enumerate(ids) if index not in outcomes]
         status = "waiting"
         if len(outcomes) == count:
             status, result = "completed", [_outcome(engine, outcomes[index]) for index in sorted(outcomes)]

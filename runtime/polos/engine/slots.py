@@ -22,6 +22,7 @@ from polos.engine import commands
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
 from polos.ports import ConditionFailed, Outgoing
+from polos.types.types import PlaceInLine
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _SLOTS = "slots"
 _HOLDER = "h:"
 _FIRST = "w#"
+_COUNTED = 200
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,23 @@ class Slots:
                 self._leave(called, epoch)
             self.pass_on()
         return True
+
+    def line(self, execution: Item) -> PlaceInLine | None:
+        """Where the execution stands in line; None if it does not. 1 read and 1 query."""
+        place = items.text(execution, items.WAITING_SK)
+        if not place or items.LEASE_TOKEN in execution or items.ENDED in execution:
+            return None
+        held = self.engine.table.get(self._key) or {}
+        waiting = self.engine.table.query(self.partition, prefix=_FIRST, limit=_COUNTED)
+        options = items.document(execution, items.START)
+        return PlaceInLine(
+            queue=options["queue"],
+            concurrency_key=options.get("ckey"),
+            limit=self.limit,
+            running=sorted(name.removeprefix(_HOLDER) for name in held if name.startswith(_HOLDER)),
+            ahead=sum(1 for one in waiting if items.text(one, items.SK) < place),
+            resumes=bool(items.number(execution, items.RAN)),
+        )
 
     def _queue_up(self, lease: Lease, place: str, execution: Item) -> Item | None:
         lease.check()

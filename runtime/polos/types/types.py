@@ -119,11 +119,27 @@ class ExecutionSummary(BaseModel):
     tags: dict[str, str] = Field(default_factory=dict)
 
 
+class PlaceInLine(BaseModel):
+    """Where an execution waits for a queue that has its limit running.
+
+    `running` are the ids of those that hold the slots, `ahead` counts who stands before it (at most 200 are counted).
+    `resumes`: it has run before.
+    """
+
+    queue: str
+    concurrency_key: str | None = None
+    limit: int
+    running: list[str]
+    ahead: int
+    resumes: bool
+
+
 class ExecutionDetail(ExecutionSummary):
     """Everything that is known of one execution.
 
-    `invocations` counts the invocations that advanced it, `waiting_for` are the steps that it waits for. `next_try_at`
-    is when it runs again after a failure of the whole execution, or after its invocations died.
+    `invocations` counts the invocations that advanced it, `deaths` those in a row that ended without saying so.
+    `waiting_for` are the steps that it waits for, `in_line` the full queue. `next_try_at` is when it runs again after a
+    failure of the whole execution, or after its invocations died.
     """
 
     payload: Any = None
@@ -133,6 +149,7 @@ class ExecutionDetail(ExecutionSummary):
     waiting_for: list[StepDetail] = Field(default_factory=list[StepDetail])
     children: list[str] = Field(default_factory=list[str])
     invocations: int = 0
+    deaths: int = 0
     retry_count: int = 0
     root_execution_id: str = ""
     root_workflow_id: str = ""
@@ -141,4 +158,5 @@ class ExecutionDetail(ExecutionSummary):
     timeout_at: datetime | None = None
     paused_at: datetime | None = None
     next_try_at: datetime | None = None
+    in_line: PlaceInLine | None = None
     final_state: Any = None
