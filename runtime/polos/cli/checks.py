@@ -20,7 +20,7 @@ async def check(
     applications: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[APP|FILES]", help="Files, folders or modules (default: POLOS_APP, or else this folder)."
+            metavar="APP|FILES", help="Files, folders or modules (default: POLOS_APP, or else this folder)."
         ),
     ] = None,
     as_json: Json = False,

@@ -18,7 +18,7 @@ OPEN: Final = ("queued", "running", "waiting")
 MENDABLE: Final = ("failed",)
 _PAGE = 500
 
-OneOrNone = Annotated[str | None, typer.Argument(metavar="[ID]", help="The execution's id; or else give a filter.")]
+OneOrNone = Annotated[str | None, typer.Argument(metavar="ID", help="The execution's id; or else give a filter.")]
 OfWorkflow = Annotated[
     str | None, typer.Option("--workflow", metavar="ID", help="All executions of this workflow, after asking.")
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
+from typer.core import TyperCommand
 
 from polos.cli import scheduling, steering
 from polos.cli.checks import check
@@ -18,7 +21,20 @@ from polos.cli.sending import publish, resume
 from polos.cli.showing import show
 from polos.cli.watching import watch
 
-application = typer.Typer(
+
+class _Command(TyperCommand):
+    """Shows an argument that must be given by its bare name; newer versions of typer put it into braces."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+class _Commands(typer.Typer):
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        return super().command(name, cls=_Command, **options)
+
+
+application = _Commands(
     name="polos",
     help=f"Durable workflows: run them, look at them, and tell them things.\n\n{EXIT_CODES}",
     no_args_is_help=True,
@@ -45,7 +61,7 @@ application.command("unpause")(steering.unpause)
 application.command("check")(check)
 application.command("doctor")(doctor)
 
-schedules = typer.Typer(help="Create schedules, look at them, pause, resume and delete them.", no_args_is_help=True)
+schedules = _Commands(help="Create schedules, look at them, pause, resume and delete them.", no_args_is_help=True)
 schedules.command("list")(scheduling.list_schedules)
 schedules.command("create")(scheduling.create)
 schedules.command("pause")(scheduling.pause)

@@ -16,16 +16,16 @@ import watchfiles
 from polos.cli.application import Place, locate
 from polos.cli.connection import Connection
 from polos.cli.options import App, Json, Local, Stack
-from polos.cli.outcome import command, stderr
+from polos.cli.outcome import BACKEND, USAGE, command, stderr
 from polos.errors import UsageError
 
-_GRACE = 5.0
+_GRACE, _AFTER_A_DEATH = 5.0, 1.0
 
 
 @command
 async def dev(
     application: Annotated[
-        str | None, typer.Argument(metavar="[APP]", help="module[:object] or a .py file (default: --app, POLOS_APP).")
+        str | None, typer.Argument(metavar="APP", help="module[:object] or a .py file (default: --app, POLOS_APP).")
     ] = None,
     reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Start anew when a file changes.")] = True,
     app: App = None,
@@ -67,8 +67,12 @@ class Worker:
         self._arguments = [spec, local, *(["--json"] if as_json else [])]
         self._process: asyncio.subprocess.Process | None = None
         self.code: int | None = None
+        self.started = asyncio.Event()
 
     async def start(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            return
+        self.started.set()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -81,6 +85,18 @@ class Worker:
     async def ended(self) -> None:
         if self._process is not None:
             self.code = await self._process.wait()
+
+    async def died(self) -> int:
+        """Wait until the process has ended though nobody asked it to; its exit code, negative for a signal."""
+        while True:
+            self.started.clear()
+            process = self._process
+            if process is not None:
+                code = await process.wait()
+                if process is self._process:
+                    return code
+            else:
+                await self.started.wait()
 
     async def stop(self) -> None:
         """Let the steps under way end for a moment; then kill: they run again, recorded ones don't."""
@@ -97,14 +113,33 @@ class Worker:
 
 
 async def _restart_on_change(worker: Worker, place: Place) -> None:
+    """Start the worker anew when a file changes, and when its process died of something."""
     console = stderr()
     changed = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType] - anyio's events need not be there
         place.folder, watch_filter=watchfiles.PythonFilter(), debounce=300
     )
-    async for changes in changed:
-        names = sorted({Path(name).name for _, name in changes})
-        console.print(f"polos: {', '.join(names[:3])}{' …' if len(names) > 3 else ''} changed, starting again")
-        await worker.stop()
+    deaths = asyncio.create_task(_restart_on_death(worker))
+    try:
+        async for changes in changed:
+            names = sorted({Path(name).name for _, name in changes})
+            console.print(f"polos: {', '.join(names[:3])}{' …' if len(names) > 3 else ''} changed, starting again")
+            await worker.stop()
+            await worker.start()
+    finally:
+        deaths.cancel()
+        await asyncio.wait([deaths])
+
+
+async def _restart_on_death(worker: Worker) -> None:
+    while True:
+        code = await worker.died()
+        if code in (USAGE, BACKEND):
+            stderr().print("polos: save a file to start again")  # what is wrong was told before
+            await worker.started.wait()
+            continue
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        stderr().print(f"polos: the worker's process died ({how}), starting again; `polos why` tells of what it ran")
+        await asyncio.sleep(_AFTER_A_DEATH)
         await worker.start()
 
 

@@ -17,7 +17,7 @@ Data = Annotated[str | None, typer.Argument(metavar="JSON", help="The data, as J
 
 @command
 async def publish(
-    topic: Annotated[str, typer.Argument(metavar="[TOPIC]", help="The topic, an exact string; not with --source.")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic, an exact string; not with --source.")],
     data: Annotated[str | None, typer.Argument(metavar="JSON", help="The event's data: JSON, @file or @-.")] = None,
     event_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="The event's type.")] = None,
     event_id: Annotated[

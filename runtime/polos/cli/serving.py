@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 import sys
+import textwrap
 import threading
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from polos import Polos
@@ -15,13 +17,14 @@ from polos.cli.outcome import USAGE, complain, exit_code, print_json, stderr, st
 from polos.cli.timeline import length
 from polos.client import ExecutionPage
 from polos.clock import SystemClock
-from polos.types.types import ExecutionSummary
+from polos.types.types import ErrorDetail, ExecutionSummary
 from polos.workflow import Workflow, get_all_workflows
 
 _LOOK_EVERY = 0.5
 _RECENT = timedelta(days=2)
 _LONG = timedelta(days=90)
 _OPEN = ("queued", "running", "waiting")
+_WIDEST = 120
 
 
 class Announcer:
@@ -45,7 +48,12 @@ class Announcer:
                 self._open[line.id] = line.status
                 self._say(line, "goes on")
 
-    def look(self, lines: list[ExecutionSummary]) -> None:
+    def news(self, line: ExecutionSummary) -> bool:
+        """Whether it has failed, and that has not been said."""
+        return line.status == "failed" and line.id not in self._ended
+
+    def look(self, lines: list[ExecutionSummary], errors: Mapping[str, ErrorDetail]) -> None:
+        """`errors` are those of executions that have failed, by id."""
         for line in sorted(lines, key=lambda one: one.created_at):
             if line.id in self._ended:
                 continue
@@ -55,27 +63,33 @@ class Announcer:
             if line.id in self._open and line.status not in _OPEN:
                 del self._open[line.id]
                 self._ended.add(line.id)
-                self._say(line, line.status.replace("_", " "), line.completed_at)
+                self._say(line, line.status.replace("_", " "), line.completed_at, errors.get(line.id))
             elif line.id in self._open and line.status != self._open[line.id]:
                 self._open[line.id] = line.status
 
-    def _say(self, line: ExecutionSummary, what: str, at: datetime | None = None) -> None:
+    def _say(
+        self, line: ExecutionSummary, what: str, at: datetime | None = None, error: ErrorDetail | None = None
+    ) -> None:
         if self._json:
             shown = {"event": what.replace(" ", "_"), "at": at or SystemClock().now(), "execution": line}
             print_json(shown, indent=None)
             return
         moment = (at or SystemClock().now()).astimezone()
-        took = f" after {length(line.completed_at - line.created_at)}" if line.completed_at is not None else ""
-        stdout().print(f"{moment:%H:%M:%S}  {line.workflow_id}  {line.id}  {what}{took}")
+        ended = line.completed_at if line.id in self._ended else None
+        took = f" after {length(ended - line.created_at)}" if ended is not None else ""
+        because = f": {' '.join(f'{error.type}: {error.message}'.split())}" if error is not None else ""
+        stdout().print(f"{moment:%H:%M:%S}  {line.workflow_id}  {line.id}  {what}{took}{because}", soft_wrap=True)
         sys.stdout.flush()
 
 
 async def serve(spec: str, local: str, as_json: bool) -> None:
     """Run the worker until standard input ends."""
     ids = load(spec)
-    stderr().print(f"polos: {spec} on {local}: {', '.join(_describe(get_all_workflows()[one]) for one in ids) or '-'}")
-    if not ids:
-        stderr().print("polos: the application declares no workflows yet")
+    stderr().print(f"polos: {spec} on {local}; Ctrl-C ends it")
+    names = ", ".join(_describe(get_all_workflows()[one]) for one in ids) or "the application declares no workflows yet"
+    width = min(stderr().width, _WIDEST) - 1
+    for line in textwrap.wrap(names, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False):
+        stderr().print(line)
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
     threading.Thread(target=_wait_for_end_of_input, args=(loop, done), daemon=True).start()
@@ -100,7 +114,8 @@ async def _look(polos: Polos, announcer: Announcer) -> None:
     for execution_id in announcer.open:
         if execution_id not in lines:
             lines[execution_id] = await polos.describe(execution_id)
-    announcer.look(list(lines.values()))
+    failed = [await polos.describe(line.id) for line in lines.values() if announcer.news(line)]
+    announcer.look(list(lines.values()), {one.id: one.error for one in failed if one.error is not None})
 
 
 async def _recent(polos: Polos, back: timedelta) -> ExecutionPage:

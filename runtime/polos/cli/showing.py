@@ -25,7 +25,7 @@ async def show(
     local: Local = None,
     as_json: Json = False,
 ) -> None:
-    """Show an execution: a bar for every step and wait, attempts, errors.
+    """Show an execution: a bar for every step and wait.
 
     Dark bars ran, light bars waited. While an execution only waits, nothing runs.
     """
