@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -97,12 +98,24 @@ def _ask(act: Act, found: list[str], choice: Choice) -> None:
     stderr().print(f"{count}{of}, {status}, for example {found[0]}")
     sys.stderr.write(f"{act.name} {'it' if len(found) == 1 else 'all of them'}? [y/N] ")
     sys.stderr.flush()
-    answer = sys.stdin.readline()
+    answer = _answer()
     if not answer:
         sys.stderr.write("\n")
         raise UsageError("Nothing was changed: nobody is there to ask; give --yes.")
     if answer.strip().lower() not in ("y", "yes"):
         raise Interrupted("nothing was changed.")
+
+
+def _answer() -> str:
+    """A line from standard input. Ctrl-C ends it at once: asyncio's handler would wait for the line."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return sys.stdin.readline()
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        raise Interrupted("nothing was changed.") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def _try(polos: Polos, act: Act, execution_id: str) -> dict[str, Any]:

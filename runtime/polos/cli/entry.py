@@ -7,6 +7,7 @@ import os
 import sys
 
 _NEEDED = ("typer", "rich", "watchfiles")
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -18,14 +19,16 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2)
-    from polos.cli.commands import application
-    from polos.cli.outcome import INTERRUPTED
-
     try:
+        from polos.cli.commands import application
+
         application()
+    except KeyboardInterrupt:  # before a command has begun; commands have their own answer to it
+        print("polos: interrupted.", file=sys.stderr)
+        os._exit(_INTERRUPTED)
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # a step that runs in a thread would hold the process until it ends
+        if end.code == _INTERRUPTED:  # a step that runs in a thread would hold the process until it ends
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(INTERRUPTED)
+            os._exit(_INTERRUPTED)
         raise

@@ -108,7 +108,7 @@ def _moment(change: Change) -> float:
 def describe_wait(step: StepDetail) -> str:
     """What a step waits for, in a few words."""
     due = step.detail.get("due")
-    limit = f", at most until {due.astimezone():%H:%M:%S}" if due is not None else ""
+    limit = f", at most until {due.astimezone():%Y-%m-%d %H:%M:%S}" if due is not None else ""
     match step.kind:
         case "event":
             topic = step.detail.get("topic")
