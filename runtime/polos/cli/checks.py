@@ -29,7 +29,7 @@ async def check(
 
     It reads the source; nothing is imported or run.
 
-    Reported are clock, randomness and I/O in workflow bodies and in the functions of the same file that they call,
+    Reported are clock, randomness and I/O in workflow bodies and in the functions of the application that they call,
     step keys that repeat, raw timeouts around durable calls, and durable calls that nobody awaits. A line that ends
     with "# polos: ignore" is left out. Exit code 1 if anything is found.
     """

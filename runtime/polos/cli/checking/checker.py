@@ -1,56 +1,66 @@
-"""Checking files: every async workflow in them, and what it calls in the same file."""
+"""Checking files: every async workflow in them, and what it calls in the application."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from polos.cli.checking import body
 from polos.cli.checking.findings import IGNORE, Finding, read
 from polos.cli.checking.flow import follow
 from polos.cli.checking.frames import Frame
-from polos.cli.checking.source import inside, scope_of, workflows
+from polos.cli.checking.modules import Module, Modules
+from polos.cli.checking.source import inside, workflows
 from polos.cli.checking.uses import Use
 
 
 def check_files(paths: Iterable[Path]) -> list[Finding]:
-    """What is to be mended in these files, in order. Raises `UsageError` if one cannot be read."""
-    found: list[Finding] = []
+    """What is to be mended in these files and in what their workflows call, in order; one a line and rule.
+
+    Raises `UsageError` if a file cannot be read.
+    """
+    modules = Modules()
+    found: dict[tuple[str, int, str], Finding] = {}
+    done: set[object] = set()
     for path in paths:
         source = read(path)
         if isinstance(source, Finding):
-            found.append(source)
-        else:
-            tree, lines = source
-            found += [one for one in check_tree(tree, str(path)) if IGNORE not in lines[one.line - 1]]
-    return found
+            found[source.file, source.line, source.rule] = source
+            continue
+        module = modules.of(path, *source)
+        frames = [
+            Frame.of_workflow(function, scope)
+            for function, scope in workflows(module.tree, module.scope)
+            if isinstance(function, ast.AsyncFunctionDef)  # a plain def has no steps, so nothing of it is replayed
+        ]
+        for one in _check(frames, modules, done):
+            found.setdefault((one.file, one.line, one.rule), one)
+    return sorted(found.values())
 
 
-def check_tree(tree: ast.Module, file: str) -> list[Finding]:
-    """The findings of one module, in order of lines; one a line and rule."""
-    found: dict[tuple[int, str], Finding] = {}
-
-    def report(line: int, rule: str, message: str) -> None:
-        found.setdefault((line, rule), Finding(file, line, rule, message))
-
-    module = scope_of(tree.body)
-    todo = [
-        Frame.of_workflow(function, scope)
-        for function, scope in workflows(tree, module)
-        if isinstance(function, ast.AsyncFunctionDef)  # a plain def has no steps, so nothing of it is replayed
-    ]
-    done: set[object] = set()
+def _check(todo: list[Frame], modules: Modules, done: set[object]) -> Iterator[Finding]:
+    """Check these functions and all that they call, but for those that are `done`."""
     while todo:
         frame = todo.pop(0)
         if frame.identity in done:
             continue
         done.add(frame.identity)
-        body.check(frame, report)
-        follow(frame, lambda before, use: report(use.call.lineno, "key", _twice(before, use)))
+        yield from _findings(frame, modules[frame.scope])
         calls = [node for node in inside(frame.function.body) if isinstance(node, ast.Call)]
         todo += [callee for callee in map(frame.callee, calls) if callee is not None]
-    return sorted(found.values())
+
+
+def _findings(frame: Frame, module: Module) -> list[Finding]:
+    found: list[Finding] = []
+
+    def report(line: int, rule: str, message: str) -> None:
+        if IGNORE not in module.lines[line - 1]:
+            found.append(Finding(str(module.path), line, rule, message))
+
+    body.check(frame, report)
+    follow(frame, lambda before, use: report(use.call.lineno, "key", _twice(before, use)))
+    return found
 
 
 def _twice(before: Use, use: Use) -> str:

@@ -27,9 +27,14 @@ class Finding:
 def files_in(folder: Path) -> Iterator[Path]:
     """The Python files below a folder, without hidden folders and virtual environments."""
     for path in sorted(folder.rglob("*.py")):
-        parents = path.relative_to(folder).parts[:-1]
-        if not any(part.startswith(".") or part in _NOT_OURS for part in parents) and path.is_file():
+        if is_ours(path, folder) and path.is_file():
             yield path
+
+
+def is_ours(path: Path, folder: Path) -> bool:
+    """Whether a file below a folder is neither hidden nor an installed package's."""
+    parents = path.relative_to(folder).parts[:-1]
+    return not any(part.startswith(".") or part in _NOT_OURS for part in parents)
 
 
 def read(path: Path) -> tuple[ast.Module, list[str]] | Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -12,11 +12,16 @@ _OWN_SCOPE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _WORKFLOW = ("polos.workflow", "polos.workflow.workflow")
 
 
+def _nothing(_: str) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class Scope:
     """The names of a module or a function.
 
-    `imported` maps a name to its full name, `made` to the full name of the only call that it was assigned from.
+    `imported` maps a name to its full name (`.helpers.stamp` for a relative import), `made` to the full name of the
+    only call that it was assigned from. `find`, of a module's scope, finds the functions of other modules.
     """
 
     outer: Scope | None = None
@@ -24,6 +29,7 @@ class Scope:
     functions: dict[str, Function] = field(default_factory=dict[str, Function])
     made: dict[str, str] = field(default_factory=dict[str, str])
     bound: set[str] = field(default_factory=set[str])
+    find: Callable[[str], tuple[Function, Scope] | None] = _nothing
 
     def owner(self, name: str) -> Scope | None:
         """The scope in which a name is found."""
@@ -46,11 +52,15 @@ class Scope:
         return None if root is None else ".".join([root, *reversed(parts)])
 
     def function(self, node: ast.expr) -> tuple[Function, Scope] | None:
-        """The function of this module that a name means, with the scope that it was defined in."""
+        """The function of the application that a name means, with the scope that it was defined in."""
         scope = self.owner(node.id) if isinstance(node, ast.Name) else None
-        if scope is None or not isinstance(node, ast.Name) or node.id not in scope.functions:
-            return None
-        return scope.functions[node.id], scope
+        if scope is not None and isinstance(node, ast.Name) and node.id in scope.functions:
+            return scope.functions[node.id], scope
+        name = self.full_name(node)
+        module = self
+        while module.outer is not None:
+            module = module.outer
+        return None if name is None or "." not in name else module.find(name)
 
     def maker(self, node: ast.expr) -> str | None:
         """The full name of the call whose result this is: `Path(x)` itself, or a name assigned from it only once."""
@@ -84,7 +94,7 @@ def scope_of(body: list[ast.stmt], outer: Scope | None = None, parameters: ast.a
                     root = one.name.partition(".")[0]
                     scope.imported[one.asname or root] = one.name if one.asname else root
             case ast.ImportFrom():
-                source = f"{node.module}." if node.module and not node.level else "?."
+                source = f"{'.' * node.level}{node.module}." if node.module else "." * node.level
                 scope.imported.update({one.asname or one.name: f"{source}{one.name}" for one in node.names})
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 times[node.name] = times.get(node.name, 0) + 1

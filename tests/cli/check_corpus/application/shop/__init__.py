@@ -1,0 +1,1 @@
+from shop.pricing import price  # noqa: F401 - what others import from the package
