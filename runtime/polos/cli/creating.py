@@ -42,7 +42,10 @@ async def init(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a project into DIR: workflows, their tests, a template to deploy, and a README with the commands."""
+    """Write a project that can be deployed into DIR.
+
+    Workflows, their tests, a template, and a README with the commands.
+    """
     folder = directory.expanduser().resolve()
     _must_be_free(directory, folder)
     chosen = _checked(folder.name if name is None else name, given=name is not None)

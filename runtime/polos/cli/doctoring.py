@@ -46,9 +46,10 @@ async def doctor(
     local: Local = None,
     as_json: Json = False,
 ) -> None:
-    """Check a stack: its parts, your permissions, dead letters, and executions that are stuck.
+    """Check a stack, and what is stuck in it.
 
-    Ends with 1 if something is wrong. With --fix what is stuck is driven on, and is no longer wrong.
+    Its parts, your permissions, dead letters, and executions that do not move. Ends with 1 if something is wrong.
+    With --fix what is stuck is driven on, and is no longer wrong.
     """
     connection = Connection.chosen(stack, local)
     connection.needs_file()

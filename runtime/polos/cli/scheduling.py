@@ -66,9 +66,9 @@ async def create(
     local: Local = None,
     as_json: Json = False,
 ) -> None:
-    """Run a workflow at the times of a cron expression; made again with the same key, it is changed.
+    """Run a workflow at the times of a cron expression.
 
-    The workflow must be declared with schedule=True, or with a schedule.
+    Made again with the same key, it is changed. The workflow must be declared with schedule=True, or with a schedule.
     """
     connection = Connection.chosen(stack, local)
     load_application(app)
@@ -103,7 +103,10 @@ async def resume(
     local: Local = None,
     as_json: Json = False,
 ) -> None:
-    """Let a paused schedule go on; the times in between are not made up for."""
+    """Let a paused schedule go on.
+
+    The times in between are not made up for.
+    """
     await _change(schedules.resume, "resumed", workflow, key, app, stack, local, as_json)
 
 
@@ -116,7 +119,10 @@ async def delete(
     local: Local = None,
     as_json: Json = False,
 ) -> None:
-    """Remove a schedule; one that the code declares comes back with the next deployment."""
+    """Remove a schedule.
+
+    One that the code declares comes back with the next deployment.
+    """
     await _change(schedules.delete, "deleted", workflow, key, app, stack, local, as_json)
 
 

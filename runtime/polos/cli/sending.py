@@ -34,10 +34,11 @@ async def publish(
     local: Local = None,
     as_json: Json = False,
 ) -> None:
-    """Publish an event: every execution that waits for one on TOPIC gets it.
+    """Publish an event on TOPIC.
 
-    With --source and --detail-type it is a native event of EventBridge on the account's default bus, JSON its detail;
-    it starts the workflows whose EventPattern it matches.
+    Every execution that waits for one there gets it, and each workflow that it triggers is started once. With
+    --source and --detail-type it is a native event of EventBridge on the account's default bus, JSON its detail; it
+    starts the workflows whose EventPattern it matches.
     """
     connection = Connection.chosen(stack, local)
     native = source is not None or detail_type is not None
@@ -73,7 +74,10 @@ async def resume(
     local: Local = None,
     as_json: Json = False,
 ) -> None:
-    """Resume a suspended step. The first resume of a step counts, also one that comes before the step is reached."""
+    """Resume a suspended step.
+
+    The first resume of a step counts, also one that comes before the step is reached.
+    """
     connection = Connection.chosen(stack, local)
     value = read_json(data, "data")
     connection.needs_file()
