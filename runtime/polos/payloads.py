@@ -23,12 +23,19 @@ NONE: Final = "none"
 def codec_named(environment: Mapping[str, str] | None = None) -> PayloadCodec | None:
     """The codec that `POLOS_PAYLOAD_CODEC` names as `module:object`; None if it is not set, or "none".
 
-    Raises `UsageError` for an object without `encode` and `decode`, and whatever importing its module raises.
+    Raises `UsageError` for an object without `encode` and `decode`, and for one that cannot be imported.
     """
     given = os.environ if environment is None else environment
     if given.get(VARIABLE, NONE) in ("", NONE):
         return None
-    found = loading.load(VARIABLE, "the codec of payloads", given)
+    try:
+        found = loading.load(VARIABLE, "the codec of payloads", given)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"{VARIABLE} is {given[VARIABLE]!r}, which cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     missing = [name for name in ("encode", "decode") if not callable(getattr(found, name, None))]
     if missing or isinstance(found, type):
         raise UsageError(

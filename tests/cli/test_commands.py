@@ -109,3 +109,24 @@ def test_help_says_what_the_exit_codes_mean(polos: Polos) -> None:
     shown = " ".join(polos("--help").stdout.split())
     assert "0 done; 1 the execution failed" in shown
     assert "4 the backend cannot be used" in shown
+
+
+def test_a_codec_of_payloads_is_found_beside_the_application_and_needed_for_values_only(
+    polos: Polos, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "masks.py").write_text(
+        "class Backwards:\n"
+        "    def encode(self, data): return data[::-1]\n"
+        "    def decode(self, data): return data[::-1]\n"
+        "codec = Backwards()\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("POLOS_PAYLOAD_CODEC", "masks:codec")
+    assert polos("run", "hello", "--app", "greetings", "--input", '{"name": "Ada"}', "--id", "one").exit_code == 0
+    assert polos("show", "one").exit_code == 0
+
+    monkeypatch.delenv("POLOS_PAYLOAD_CODEC")
+    assert polos("list").exit_code == 0
+    refused = polos("show", "one")
+    assert refused.exit_code == 4
+    assert "set POLOS_PAYLOAD_CODEC" in refused.stderr

@@ -191,6 +191,11 @@ def test_an_object_that_is_no_codec_is_refused(name: str) -> None:
         codec_named({"POLOS_PAYLOAD_CODEC": name})
 
 
+def test_a_codec_that_cannot_be_imported_says_why() -> None:
+    with pytest.raises(UsageError, match="'no_such:codec', which cannot be imported: ModuleNotFoundError"):
+        codec_named({"POLOS_PAYLOAD_CODEC": "no_such:codec"})
+
+
 def test_an_object_that_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match="'json' has no 'nothing'|json has no 'nothing'"):
         codec_named({"POLOS_PAYLOAD_CODEC": "json:nothing"})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
-from polos import ambient
+from polos import ambient, payloads
 from polos.client import Polos
 from polos.connection import DEFAULT_PATH
 from polos.engine.engine import Engine
@@ -35,6 +36,8 @@ class Connection:
             raise UsageError("--stack and --local exclude each other: give one of them.")
         if not stack and not local:
             stack = os.environ.get("POLOS_STACK") or None
+        if os.environ.get(payloads.VARIABLE) and (here := str(Path.cwd())) not in sys.path:
+            sys.path.insert(0, here)  # the codec is where the application is
         return cls(stack, local or os.environ.get("POLOS_LOCAL_DB") or DEFAULT_PATH)
 
     def needs_file(self) -> None:
