@@ -20,6 +20,7 @@ from polos.engine.engine import Engine
 from polos.errors import ExecutionStateError, PolosError, UsageError, WorkflowTimeoutError
 from polos.handle import ExecutionHandle
 from polos.ports import Event, Recurring
+from polos.step import check_batch
 from polos.types.types import BatchWorkflowInput, ExecutionDetail, ExecutionSummary, StreamEvent
 from polos.workflow import Workflow, find_workflow
 
@@ -135,6 +136,7 @@ class Polos:
 
         All are checked before the first is started; a failure of the backend in between leaves the first ones started.
         """
+        check_batch(workflows)
         for one in workflows:
             find_workflow(one.id).accept(one.payload)
         return [

@@ -13,15 +13,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from polos import clock
+from polos import clock, current
 from polos.core import codec
 from polos.core.annotations import return_annotation
-from polos.core.identity import check_execution_id, check_queue, check_step_key, check_topic
+from polos.core.identity import check_event_type, check_execution_id, check_queue, check_step_key, check_topic
 from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartBatch, StartChild
 from polos.core.replay import Replay
 from polos.core.retry import RetryOn, RetryPolicy
 from polos.core.spans import seconds_of
-from polos.errors import InvalidPayloadError
+from polos.errors import InvalidPayloadError, UsageError
 from polos.handle import ExecutionHandle
 from polos.hooks import HookResult
 from polos.queues import Queue, chosen_queue
@@ -52,6 +52,16 @@ class Step:
     ) -> None:
         self._replay, self._run_topic, self._now, self._scope = replay, run_topic, now, scope
         self._spans = spans
+
+    async def _perform(self, key: str, request: Any) -> Any:
+        inside = current.step.get()
+        if inside is not None:
+            raise UsageError(
+                f"Step {key!r} was called inside step {inside.key!r}: a step is a plain function, only the body of the "
+                f"workflow may call ctx.step. Return from {inside.key!r} first, or make it a workflow of its own and "
+                f"call ctx.step.invoke_and_wait."
+            )
+        return await self._replay.perform(key, request)
 
     async def run(
         self,
@@ -99,26 +109,34 @@ class Step:
             encode=lambda value: codec.roundtrip(value, annotation, step_key=key)[0],
             at_most_once=at_most_once,
         )
-        return await self._replay.perform(key, request)
+        return await self._perform(key, request)
 
     async def wait_for(
         self,
         key: str,
-        seconds: float = 0,
-        minutes: float = 0,
-        hours: float = 0,
-        days: float = 0,
-        weeks: float = 0,
+        seconds: float | None = None,
+        minutes: float | None = None,
+        hours: float | None = None,
+        days: float | None = None,
+        weeks: float | None = None,
     ) -> None:
         """Suspend for a time. Zero returns at once; a negative time is a `ValueError`. On AWS: 1 put and 1 send."""
-        delay = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
+        try:
+            delay = timedelta(
+                seconds=seconds or 0, minutes=minutes or 0, hours=hours or 0, days=days or 0, weeks=weeks or 0
+            )
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"Step {key!r} waits for what is no length of time: {error}.") from None
         if delay < timedelta(0):
             raise ValueError(f"Step {key!r} waits for a negative time: {delay.total_seconds():g} s.")
-        await self._replay.perform(key, Sleep(delay.total_seconds()))
+        await self._perform(key, Sleep(delay.total_seconds()))
 
     async def wait_until(self, key: str, when: datetime) -> None:
         """Suspend until a moment; a naive one is UTC, a past one returns at once."""
-        await self._replay.perform(key, Sleep(until=when if when.tzinfo is not None else when.replace(tzinfo=UTC)))
+        moment: Any = when
+        if not isinstance(moment, datetime):
+            raise ValueError(f"Step {key!r} waits until {when!r}, which is no datetime.")
+        await self._perform(key, Sleep(until=when if when.tzinfo is not None else when.replace(tzinfo=UTC)))
 
     async def wait_for_event(
         self, key: str, topic: str, timeout: float | timedelta | None = None, event_type: str | None = None
@@ -128,8 +146,8 @@ class Step:
         `timeout` in seconds or as a timedelta; when it passes, `StepTimeoutError`. On AWS: 2 puts, 1 delete, and 1
         query a turn.
         """
-        request = AwaitEvent(check_topic(topic), _event, _seconds(timeout), event_type)
-        return await self._replay.perform(key, request)
+        request = AwaitEvent(check_topic(topic), _event, _seconds(timeout), check_event_type(event_type))
+        return await self._perform(key, request)
 
     async def publish_event(self, key: str, topic: str, data: Any = None, event_type: str | None = None) -> None:
         """Publish one event. Waits and triggers get it once, whatever crashes; its id is made from execution and key.
@@ -138,11 +156,13 @@ class Step:
         """
         if check_topic(topic).startswith("workflow/"):
             raise InvalidPayloadError(f"The topic {topic!r} is the runtime's own; use publish_workflow_event.")
-        await self._replay.perform(key, Publish(topic, codec.encode(data, step_key=key), event_type))
+        await self._perform(key, Publish(topic, codec.encode(data, step_key=key), check_event_type(event_type)))
 
     async def publish_workflow_event(self, key: str, data: Any = None, event_type: str | None = None) -> None:
         """Publish one event into the stream of this run (the root execution's)."""
-        await self._replay.perform(key, Publish(self._run_topic, codec.encode(data, step_key=key), event_type))
+        await self._perform(
+            key, Publish(self._run_topic, codec.encode(data, step_key=key), check_event_type(event_type))
+        )
 
     async def suspend(self, key: str, data: Any = None, timeout: float | timedelta | None = None) -> dict[str, Any]:
         """Suspend until somebody resumes this step; `data` is shown as `suspend_<key>` in the run's stream.
@@ -151,7 +171,7 @@ class Step:
         When `timeout` passes, `StepTimeoutError`.
         """
         request = AwaitResume(codec.encode(data, step_key=key), _resumed, _seconds(timeout))
-        return await self._replay.perform(key, request)
+        return await self._perform(key, request)
 
     async def resume(
         self, key: str, suspend_step_key: str, suspend_execution_id: str, suspend_workflow_id: str, data: Any = None
@@ -161,7 +181,7 @@ class Step:
         check_execution_id(suspend_execution_id)
         text = codec.encode(data, step_key=key)
         request = ResumeOther(suspend_execution_id, suspend_workflow_id, suspend_step_key, text)
-        await self._replay.perform(key, request)
+        await self._perform(key, request)
 
     async def invoke(
         self,
@@ -175,7 +195,7 @@ class Step:
     ) -> ExecutionHandle:
         """Start a child, exactly once, and go on. On AWS: 1 send and 1 put."""
         request = self._child(key, workflow, payload, False, initial_state, queue, concurrency_key, run_timeout_seconds)
-        return await self._replay.perform(key, request)
+        return await self._perform(key, request)
 
     async def invoke_and_wait(
         self,
@@ -192,7 +212,7 @@ class Step:
         Raises `ChildWorkflowError` if it failed, was cancelled or timed out. On AWS: 1 send and 2 puts.
         """
         request = self._child(key, workflow, payload, True, initial_state, queue, concurrency_key, run_timeout_seconds)
-        return await self._replay.perform(key, request)
+        return await self._perform(key, request)
 
     def _child(
         self,
@@ -227,13 +247,14 @@ class Step:
         return await self._batch(key, workflows, True)
 
     async def _batch(self, key: str, workflows: Sequence[BatchWorkflowInput], wait: bool) -> Any:
+        check_batch(workflows)
         children = [
             self._child(key, one.id, one.payload, wait, one.initial_state, None, None, one.run_timeout_seconds)
             for one in workflows
         ]
         if not wait:
             children = [replace(child, revive=_handles) for child in children]
-        return await self._replay.perform(key, StartBatch(tuple(children), wait)) if children else []
+        return await self._perform(key, StartBatch(tuple(children), wait)) if children else []
 
     async def uuid(self, key: str) -> str:
         """A random UUID, recorded."""
@@ -249,7 +270,7 @@ class Step:
 
     async def _record(self, key: str, kind: str, func: Callable[[], Any]) -> Any:
         request = Run(func, (), {}, _ONCE, codec.decode, codec.encode, inline=True, durable_kind=kind)
-        return await self._replay.perform(key, request)
+        return await self._perform(key, request)
 
     async def patched(self, key: str) -> bool:
         """Whether to take the new way where a change can't be expressed by keys alone; recorded.
@@ -270,7 +291,7 @@ class Step:
             encode=lambda value: codec.roundtrip(value, allowed=(HookResult,), step_key=key)[0],
             durable_kind="hook",
         )
-        return await self._replay.perform(key, request)
+        return await self._perform(key, request)
 
     @contextlib.contextmanager
     def trace(self, name: str, attributes: Mapping[str, Any] | None = None) -> Generator[Any]:
@@ -284,6 +305,15 @@ class Step:
         else:
             with self._spans.block(name, attributes or {}) as span:
                 yield span
+
+
+def check_batch(workflows: Any) -> None:
+    """Raise `InvalidPayloadError` unless these are the items of a batch."""
+    for one in workflows:
+        if not isinstance(one, BatchWorkflowInput):
+            raise InvalidPayloadError(
+                f"A batch takes BatchWorkflowInput(id=..., payload=...), not {type(one).__name__}."
+            )
 
 
 def start_options(

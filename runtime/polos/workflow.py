@@ -206,18 +206,19 @@ class Workflow(Generic[P, R]):
 
     # ---- starting from outside
 
-    async def start(self, payload: Any = None, *, client: Client | None = None, **options: Any) -> ExecutionHandle:
-        """Start an execution and return its handle.
+    async def start(self, *args: Any, **options: Any) -> ExecutionHandle:
+        """`await wf.start(payload)`, or `await wf.start(client, payload)`: start an execution and return its handle.
 
-        Options: `id` (the same id again returns the same execution and starts nothing), `queue`, `concurrency_key`,
-        `session_id`, `user_id`, `initial_state`, `run_timeout_seconds`, `tags`. On AWS: 1 send and 1 put.
-        Raises `InvalidPayloadError` before anything is stored.
+        Options: `client`, `id` (the same id again returns the same execution and starts nothing), `queue`,
+        `concurrency_key`, `session_id`, `user_id`, `initial_state`, `run_timeout_seconds`, `tags`. On AWS: 1 send and
+        1 put. Raises `InvalidPayloadError` before anything is stored.
         """
         current.refuse_inside(f"{self.id}.start")
-        unknown = set(options) - _START_OPTIONS
+        client, payload, rest = _client_first("start", args, options)
+        unknown = set(rest) - _START_OPTIONS
         if unknown:
             raise TypeError(f"{self.id}.start got unknown options: {', '.join(sorted(unknown))}")
-        return await ambient.client(client).start_workflow(self, payload, options)
+        return await ambient.client(client).start_workflow(self, payload, rest)
 
     async def invoke(self, *args: Any, **options: Any) -> Any:
         """`await wf.invoke(payload)` runs to the end and returns the result, with the ambient client.

@@ -21,6 +21,7 @@ from polos import (
     InvalidPayloadError,
     Polos,
     SerializationError,
+    StepExecutionError,
     WorkflowContext,
     WorkflowDefinitionError,
     WorkflowFailedError,
@@ -375,3 +376,80 @@ async def test_time_limits_and_retries_that_are_no_numbers_are_refused_by_name(w
         assert await env.client.list_executions() == []
         assert await env.finish(await env.start(body, run_timeout_seconds=timedelta(hours=1))) == 1
     assert len(said) == 9
+
+
+@law
+async def test_a_listing_with_arguments_of_the_wrong_type_is_a_typed_error(world: World) -> None:
+    async with world.deploy() as env:
+        wrong: dict[str, list[Any]] = {
+            "limit": ["3", 2.5, 0, True],
+            "cursor": ["x", 5],
+            "since": ["2030", 5],
+            "until": ["2030"],
+            "tags": [5, ["a"]],
+            "status": ["done", 5],
+        }
+        for name, values in wrong.items():
+            for value in values:
+                with pytest.raises(InvalidPayloadError, match=name):
+                    await env.client.list_executions(**{name: value})
+
+
+@law
+async def test_a_batch_of_something_else_is_a_typed_error(world: World) -> None:
+    @workflow(id="bad-batch")
+    async def body(ctx: WorkflowContext) -> None:
+        with pytest.raises(InvalidPayloadError, match="BatchWorkflowInput"):
+            await ctx.step.batch_invoke_and_wait("batch", ["bad-batch"])  # type: ignore[list-item]
+
+    async with world.deploy(body) as env:
+        with pytest.raises(InvalidPayloadError, match="BatchWorkflowInput"):
+            await env.client.batch_invoke([{"id": "bad-batch"}])  # type: ignore[list-item]
+        await env.finish(await env.start(body))
+
+
+@law
+async def test_a_durable_call_inside_a_step_is_an_error_that_says_what_to_do(world: World) -> None:
+    @workflow(id="bad-nesting")
+    async def body(ctx: WorkflowContext) -> list[str]:
+        said: list[str] = []
+
+        async def nested() -> int:
+            return await ctx.step.run("inner", lambda: 1)
+
+        def nested_in_a_thread() -> int:
+            return asyncio.run(ctx.step.now("moment"))
+
+        for key, func in (("outer", nested), ("thread", nested_in_a_thread)):
+            with pytest.raises(StepExecutionError) as raised:
+                await ctx.step.run(key, func, max_retries=0)
+            said.append(f"{raised.value.error_type}: {raised.value.message}")
+        return said
+
+    async with world.deploy(body) as env:
+        found = await env.finish(await env.start(body))
+    for line, inner, outer in zip(found, ("inner", "moment"), ("outer", "thread"), strict=True):
+        assert line.startswith(f"UsageError: Step '{inner}' was called inside step '{outer}'")
+        assert "ctx.step.invoke_and_wait" in line
+
+
+@law
+async def test_waits_and_events_with_arguments_of_the_wrong_type_are_errors_at_the_call(world: World) -> None:
+    @workflow(id="bad-waits")
+    async def body(ctx: WorkflowContext) -> str:
+        for wrong in (float("inf"), float("nan"), "5"):
+            with pytest.raises(ValueError, match="'pause' waits for what is no length of time"):
+                await ctx.step.wait_for("pause", seconds=wrong)  # type: ignore[arg-type]
+        for when in ("2030-01-01", 5, timedelta(1)):
+            with pytest.raises(ValueError, match="'until' waits until .* no datetime"):
+                await ctx.step.wait_until("until", when)  # type: ignore[arg-type]
+        for kind in (5, "", "x" * 257):
+            with pytest.raises(InvalidPayloadError, match="event_type"):
+                await ctx.step.wait_for_event("event", "topic", event_type=kind)  # type: ignore[arg-type]
+            with pytest.raises(InvalidPayloadError, match="event_type"):
+                await ctx.step.publish_event("publish", "topic", {}, event_type=kind)  # type: ignore[arg-type]
+        await ctx.step.wait_for("pause", seconds=None, minutes=1)
+        return "waited"
+
+    async with world.deploy(body) as env:
+        assert await env.finish(await env.start(body)) == "waited"

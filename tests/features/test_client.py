@@ -421,3 +421,26 @@ def test_a_process_that_is_interrupted_in_a_long_step_ends_soon_and_is_no_death(
     with sqlite3.connect(local) as file:
         (stored,) = file.execute("SELECT body FROM items WHERE pk = ? AND sk = 'x'", (execution_id,)).fetchone()
     assert '"lt"' not in stored, "the lease was not given back"
+
+
+def test_start_takes_the_client_first_too(local: Path) -> None:
+    async def main() -> None:
+        async with Polos(local=":memory:"), Polos(local=local) as client:
+            handles = [await doubled.start(client, {"n": 2}, id="first"), await doubled.start({"n": 2}, id="first")]
+            assert [one.id for one in handles] == ["first", "first"]
+            with pytest.raises(TypeError, match="one payload"):
+                await doubled.start(client, {"n": 2}, {"n": 3})
+
+    asyncio.run(main())
+
+
+def test_publish_takes_the_arguments_of_upstream(local: Path) -> None:
+    async def main() -> None:
+        async with Polos(local=local) as client:
+            data = polos.events.EventData(data={})
+            found = await polos.events.publish(
+                client=client, topic="t", event_data=data, execution_id="x", root_execution_id=None
+            )
+            assert isinstance(found, int)
+
+    asyncio.run(main())

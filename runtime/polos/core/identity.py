@@ -50,6 +50,15 @@ def check_topic(topic: object) -> str:
     return _check_name(topic, "topic")
 
 
+def check_event_type(event_type: object) -> str | None:
+    """An event's type, or the one that a wait asks for. Raises `InvalidPayloadError`."""
+    if event_type is None:
+        return None
+    if not isinstance(event_type, str) or not 1 <= len(event_type.encode(errors="replace")) <= 256:
+        raise InvalidPayloadError("event_type must be a string of 1 to 256 bytes.")
+    return event_type
+
+
 def check_queue(name: object, what: str = "queue name") -> str:
     return _check_name(name, what)
 

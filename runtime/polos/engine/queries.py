@@ -193,12 +193,7 @@ def listing(
     8 index queries a month looked at, and 1 read per 100 executions. The index is eventually consistent. A naive time
     is UTC. Raises `InvalidPayloadError`.
     """
-    if status is not None and status not in STATUSES:
-        raise InvalidPayloadError(f"There is no status {status!r}; use one of {', '.join(STATUSES)}.")
-    if isinstance(limit, bool) or limit < 1:
-        raise InvalidPayloadError(f"limit must be a whole number from 1, not {limit!r}.")
-    if cursor is not None and not (cursor[:15].isdecimal() and cursor[15:16] == "#"):
-        raise InvalidPayloadError(f"The cursor {cursor[:60]!r} is none that a listing gave.")
+    _check_listing(status, limit, cursor, since, until, tags)
     newest = _aware(until) if until is not None else engine.clock.now() + timedelta(days=1)
     oldest = _aware(since) if since is not None else newest - timedelta(days=_LOOK_BACK_DAYS)
     stop = cursor if cursor is not None else f"{commands.millis(newest):015d}~"
@@ -228,6 +223,21 @@ def listing(
             stop = items.text(page[-1], items.BUCKET_SORT)
         month = (month - timedelta(days=1)).replace(day=1)
     return found, None
+
+
+def _check_listing(status: Any, limit: Any, cursor: Any, since: Any, until: Any, tags: Any) -> None:
+    if status is not None and status not in STATUSES:
+        raise InvalidPayloadError(f"There is no status {status!r}; use one of {', '.join(STATUSES)}.")
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise InvalidPayloadError(f"limit must be a whole number from 1, not {limit!r}.")
+    text = cursor if isinstance(cursor, str) else ""
+    if cursor is not None and not (text[:15].isdecimal() and text[15:16] == "#"):
+        raise InvalidPayloadError(f"The cursor {str(cursor)[:60]!r} is none that a listing gave.")
+    for name, when in (("since", since), ("until", until)):
+        if when is not None and not isinstance(when, datetime):
+            raise InvalidPayloadError(f"{name} must be a datetime, not {when!r}.")
+    if tags is not None and not isinstance(tags, Mapping):
+        raise InvalidPayloadError(f"tags must be a dict of strings, not {tags!r}.")
 
 
 def _aware(when: datetime) -> datetime:

@@ -14,7 +14,7 @@ from polos import tracing
 from polos.clock import new_id, next_sequence
 from polos.core import codec, items
 from polos.core.conditions import Item
-from polos.core.identity import check_execution_id, check_step_key, check_topic
+from polos.core.identity import check_event_type, check_execution_id, check_step_key, check_topic
 from polos.engine import commands
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
@@ -166,8 +166,7 @@ def make_event(
     """An event ready to be published, with its sequence. Raises `InvalidPayloadError`."""
     if check_topic(topic).startswith("workflow/"):
         raise InvalidPayloadError(f"The topic {topic!r} is the runtime's own; publish on another.")
-    if event_type is not None and not 1 <= len(event_type.encode(errors="replace")) <= 256:
-        raise InvalidPayloadError("event_type must be a string of 1 to 256 bytes.")
+    check_event_type(event_type)
     identity = event_id or new_id()
     if len(identity.encode(errors="replace")) > 256:
         raise InvalidPayloadError("event_id must be a string of at most 256 bytes.")

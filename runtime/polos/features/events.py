@@ -36,6 +36,7 @@ class EventData(BaseModel):
 async def publish(*args: Any, **options: Any) -> int:
     """`await publish(client, topic, event_data)`; the client is optional. The event's sequence id.
 
+    Upstream's `execution_id` and `root_execution_id` are taken and mean nothing: an event names no execution.
     `event_data` is an `EventData`, or the data itself. On AWS: 1 request. Raises `InvalidPayloadError`.
     """
     client, topic, data = _arguments("publish", args, options, "event_data")
@@ -91,7 +92,8 @@ def _client(args: Sequence[Any]) -> tuple[Client | None, list[Any]]:
 
 
 def _arguments(call: str, args: Sequence[Any], options: dict[str, Any], last: str) -> tuple[Client | None, str, Any]:
-    client, given = _named(call, args, options, ("topic", last))
+    known = {name: value for name, value in options.items() if name not in ("execution_id", "root_execution_id")}
+    client, given = _named(call, args, known, ("topic", last))
     return client, given["topic"], given[last]
 
 
