@@ -1,7 +1,7 @@
 """The numbered defects of the upstream SDK and its orchestrator, each as a test of what happens here instead.
 
-17 (a loop against the database), 20 and 5 hold for time and children; 21 (projects) has no counterpart: a stack is one
-trust domain.
+Test `defect_NN` is for number NN; 4 and 5 have one test. 21 (projects that see each other, an approval page open to
+all) has no counterpart: a stack is one trust domain.
 """
 
 from __future__ import annotations
@@ -352,6 +352,36 @@ async def test_defect_17_where_nothing_is_due_nothing_is_requested(world: World)
         before = dict(env.requests)
         await env.advance(days=2)
         assert dict(env.requests) == before
+
+
+@law
+async def test_defect_18_an_early_replay_never_sees_part_of_a_batch(world: World) -> None:
+    seen: list[list[int]] = []
+    turns: list[bool] = []
+
+    @workflow(id="defect-18-child")
+    async def child(ctx: WorkflowContext, hours: int) -> int:
+        await ctx.step.wait_for("nap", hours=hours)
+        return hours
+
+    @workflow(id="defect-18")
+    async def body(ctx: WorkflowContext) -> int:
+        turns.append(True)
+        inputs = [BatchWorkflowInput(id="defect-18-child", payload=hours) for hours in (1, 2, 3)]
+        results, _ = await asyncio.gather(
+            ctx.step.batch_invoke_and_wait("all", inputs), ctx.step.wait_for("a wake between", hours=2, minutes=30)
+        )
+        seen.append([one.result for one in results])
+        await ctx.step.wait_for("and once more", hours=1)
+        return sum(seen[-1])
+
+    async with world.deploy(body, child) as env:
+        handle = await env.start(body)
+        await env.advance(hours=2, minutes=45)
+        assert len(turns) >= 2
+        assert seen == []
+        assert await env.finish(handle) == 6
+    assert {tuple(one) for one in seen} == {(1, 2, 3)}
 
 
 def test_defect_19_a_process_that_stops_leaves_its_runs_to_the_next_at_once(local: Path) -> None:

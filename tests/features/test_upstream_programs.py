@@ -34,6 +34,22 @@ timed out timed_out
 failed True
 True cancelled
 """,
+    "saga": """{'status': 'success', 'done': ['reserve', 'pay', 'ship']}
+rolled_back True ['refunded', 'released']
+2 bad-b True
+failed True None
+""",
+    "form": """['form']
+step 1 person
+step 2 wishes
+completed Ada True
+FormResult True
+""",
+    "review": """{'approved': True, 'by': ['ada', 'bob', 'eve']}
+{'chunks': 3, 'results': [0, 2, 4, 6, 8, 10, 12]}
+2 2
+[[0], [2], [4]]
+""",
     "hooked": """Hello Ada (s, u, 0, workflow)!
 refused True
 2 True
