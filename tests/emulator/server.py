@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-emulator" / "bin" / "python"
+POLOS = ROOT / ".venv" / "bin" / "polos"
 _READY, _GRACE = 30.0, 10.0
 
 

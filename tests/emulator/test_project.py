@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.server import ROOT, Emulator, run
+from tests.emulator.server import POLOS, Emulator, run
 from tests.emulator.stack import ARTIFACTS, Stack, administrator
 from tests.emulator.table import Measured
 
 NAME = "shop"
-POLOS = ROOT / ".venv" / "bin" / "polos"
 APP = ("--app", "app/workflows.py")
 
 

@@ -1,8 +1,8 @@
-"""A workflow whose code changes while executions of it wait."""
+"""A workflow whose code changes while executions of it wait, and a schedule that goes."""
 
 from __future__ import annotations
 
-from polos import WorkflowContext, workflow
+from polos import SchedulePayload, WorkflowContext, workflow
 
 
 def say(text: str) -> str:
@@ -16,3 +16,8 @@ async def changing(ctx: WorkflowContext, name: str) -> list[str]:
     await ctx.step.wait_for_event("current", topic=f"changing/{name}")
     said.append(await ctx.step.run("last", say, "last of the old code"))
     return said
+
+
+@workflow(schedule="0 3 * * *")
+async def nightly(ctx: WorkflowContext, tick: SchedulePayload) -> None:
+    """Not declared any more by the second deployment."""
