@@ -17,7 +17,7 @@ is deployed:
 - Permissions for the batch requests of SQS are asked for by a name of their own. AWS asks for that of the single
   request ("Actions, resources, and condition keys for Amazon SQS").
 - A schedule is always taken for one of the group "default", and a listing for no schedule at all. AWS takes the group
-  that the request names, and for a listing `schedule/*/*` (aws/aws-cdk issue 38201).
+  that the request names, and for a listing `schedule/*/*` (aws/aws-cdk issue 38201); for one of rules, `rule/*`.
 - It is reached without TLS, which the bucket's policy forbids. Nothing leaves this machine, so a request counts as
   encrypted.
 - A Lambda function gets the variables of the emulator's own process. Only some are kept from it (see `_clean`).
@@ -37,7 +37,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-SERVICES = "cloudformation,cloudwatch,dynamodb,events,iam,kms,lambda,logs,s3,scheduler,sqs,sts"
+SERVICES = "cloudformation,cloudwatch,dynamodb,events,iam,kms,lambda,logs,s3,scheduler,sns,sqs,sts"
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 _TAG = re.compile(rb"slow-[a-z]+")
 _LOG: list[dict[str, Any]] = []
@@ -125,9 +125,11 @@ def _ask_for_permissions_by_their_names(iam_actions: Any) -> None:
             group = query.get("groupName") or json.loads(body or b"{}").get("GroupName") or "default"
             group = group[0] if isinstance(group, list) else group
             return found.replace(":schedule/default/", f":schedule/{group}/")
+        region, account = where
         if service == "scheduler" and path == "/schedules":
-            region, account = where
             return f"arn:aws:scheduler:{region}:{account}:schedule/*/*"
+        if service == "events" and headers.get("x-amz-target", "").endswith(".ListRules"):
+            return f"arn:aws:events:{region}:{account}:rule/*"
         return found
 
     iam_actions.extract_iam_action, iam_actions.extract_resource_arn = extract_iam_action, extract_resource_arn
