@@ -82,6 +82,11 @@ class Stack:
         (stack,) = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
 
+    def failures(self) -> list[str]:
+        """Why resources could not be made or changed, as CloudFormation shows it."""
+        events = self.client("cloudformation").describe_stack_events(StackName=self.name)["StackEvents"]
+        return [one.get("ResourceStatusReason", "") for one in events if one["ResourceStatus"].endswith("_FAILED")]
+
     def resources(self) -> dict[str, str]:
         """Logical name to physical id."""
         found = self.client("cloudformation").describe_stack_resources(StackName=self.name)["StackResources"]

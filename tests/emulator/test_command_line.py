@@ -80,7 +80,7 @@ def test_steering_executions(polos: Call, stack: Stack, measured: Measured, tmp_
         marker.touch()
         assert said(polos("retry", failing))
         until(polos, failing, "completed")
-        assert said(polos("fork", failing))
+        assert said(polos("fork", failing, "--app", "lane"))
 
 
 def test_publishing_and_schedules(polos: Call, stack: Stack, measured: Measured) -> None:

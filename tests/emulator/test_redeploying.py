@@ -63,8 +63,9 @@ def test_code_that_does_not_import_fails_its_deployment_and_changes_nothing(
     try:
         with measured.scenario(stack.emulator, "deployment that fails to import"):
             stack.build()
-            with pytest.raises(AssertionError, match="broken on purpose"):
+            with pytest.raises(AssertionError, match="Failed to create/update the stack"):
                 stack.deploy()
+            assert any("RuntimeError: broken on purpose" in reason for reason in stack.failures())
             drive(stack, look)
     finally:
         (application / "edits.py").write_text(before)
