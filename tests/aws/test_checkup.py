@@ -46,7 +46,7 @@ def test_a_stack_that_is_as_it_should_be(account: MotoAccount) -> None:
     found = checks(account)
 
     assert {name: one.verdict for name, one in found.items()} == dict.fromkeys(found, "ok")
-    assert found["dead letters"].said == "There are no dead letters."
+    assert found["dead letters"].said == "No dead letters are kept."
 
 
 def test_a_part_that_is_missing_is_named(account: MotoAccount) -> None:
@@ -92,16 +92,19 @@ def test_trying_the_permissions_changes_nothing(account: MotoAccount) -> None:
 
 
 def test_dead_letters_are_counted_and_say_why(account: MotoAccount) -> None:
-    url = account.queue_urls["DeadLetters"]
+    url = account.queue_urls["KeptLetters"]
     wake = json.dumps({"t": "wake", "x": "an-execution", "wf": "order"})
     for body in ("not JSON", wake, '{"detail": {"t": "start"}, "source": "polos"}'):
         account.aws.sqs.send_message(QueueUrl=url, MessageBody=body)
+    reason = {"reason": {"DataType": "String", "StringValue": "the execution has ended"}}
+    account.aws.sqs.send_message(QueueUrl=url, MessageBody=wake, MessageAttributes=reason)
 
     found = checks(account)["dead letters"]
 
-    assert (found.verdict, found.said.startswith("There are 3 dead letters")) == ("wrong", True)
+    assert (found.verdict, found.said.startswith("4 dead letters are kept in ")) == ("wrong", True)
     told = "\n".join(found.details)
     assert "is not JSON" in told
+    assert "UTC: the execution has ended" in told
     assert "'wake' about an-execution" in told
     assert "not an event of a topic" in told
     assert checks(account)["dead letters"].details == found.details  # they are still there, for everybody

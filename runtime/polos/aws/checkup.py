@@ -64,7 +64,8 @@ class Checkup:
                 Name=own.schedule_group
             ),
         }
-        for url in (own.start_queue_url, own.wake_queue_url, own.events_queue_url, self._dead_letters_url()):
+        queues = (own.start_queue_url, own.wake_queue_url, own.events_queue_url, own.native_events_queue_url)
+        for url in (*queues, own.dead_letters_url, own.kept_letters_url):
             parts[f"the queue {url.rpartition('/')[2]}"] = lambda url=url: self._attributes(url, "QueueArn")
         tried = {part: _try(look) for part, look in parts.items()}
         missing = [f"{part}: {said}" for part, said in tried.items() if said and not said.startswith(_DENIED)]
@@ -78,10 +79,6 @@ class Checkup:
     def _attributes(self, url: str, *names: str) -> dict[str, str]:
         answer = self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))
         return dict(answer.get("Attributes", {}))
-
-    def _dead_letters_url(self) -> str:
-        base = self._settings.start_queue_url.rpartition("/")[0]
-        return f"{base}/{self._settings.dead_letters_arn.rpartition(':')[2]}"
 
     # ---- what the caller may do
 
@@ -186,16 +183,21 @@ class Checkup:
     # ---- what is dead
 
     def _dead_letters(self) -> Check:
-        url = self._dead_letters_url()
+        """Kept are those that nothing more can be done for. The dead ones before them are a function's to sort."""
+        url, passing = self._settings.kept_letters_url, self._settings.dead_letters_url
         try:
-            counted = self._attributes(url, "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-            count = sum(int(number) for number in counted.values())
-            if not count:
-                return Check("dead letters", "ok", "There are no dead letters.")
-            said = f"There {'is 1 dead letter' if count == 1 else f'are {count} dead letters'} in {url}."
+            kept, on_the_way = self._count(url), self._count(passing)
+            also = f" {on_the_way} more are being sorted." if on_the_way else ""
+            if not kept:
+                return Check("dead letters", "ok", f"No dead letters are kept.{also}")
+            said = f"{'1 dead letter is' if kept == 1 else f'{kept} dead letters are'} kept in {url}.{also}"
             return Check("dead letters", "wrong", said, self._peek(url))
         except (ClientError, BotoCoreError) as error:
             return Check("dead letters", "unknown", "The dead letters may not be looked at.", [_said(error)])
+
+    def _count(self, url: str) -> int:
+        counted = self._attributes(url, "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        return sum(int(number) for number in counted.values())
 
     def _peek(self, url: str) -> list[str]:
         """The oldest of those that one request brings, first. They stay where they are, visible to everybody."""
@@ -212,9 +214,8 @@ class Checkup:
 
 def _letter(message: Any) -> str:
     sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
-    attributes: dict[str, Any] = message.get("MessageAttributes", {})
-    told = [str(attributes[name]["StringValue"]) for name in sorted(attributes) if "StringValue" in attributes[name]]
-    return f"sent {sent:%Y-%m-%d %H:%M:%S} UTC: {', '.join(told) or _reason(str(message['Body']))}"
+    reason = message.get("MessageAttributes", {}).get("reason", {}).get("StringValue")
+    return f"sent {sent:%Y-%m-%d %H:%M:%S} UTC: {reason or _reason(str(message['Body']))}"
 
 
 def _reason(body: str) -> str:
