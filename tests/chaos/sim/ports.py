@@ -46,6 +46,8 @@ class SimTable:
     def _write(self, key: Key, item: Item | None) -> None:
         self.writes += 1
         before = self.peek(*key)
+        if self._world.trace is not None:
+            self._world.trace.wrote(before, item)
         if item is None:
             if before is not None:
                 del self.partitions[key.pk][key.sk]
