@@ -330,6 +330,25 @@ def test_other_programs_hear_how_an_execution_begins_and_ends() -> None:
     with_lifecycle(run, flaky)
 
 
+def test_a_fork_is_told_to_have_begun_once() -> None:
+    @workflow(id="telemetry-fork")
+    async def waits(ctx: WorkflowContext) -> str:
+        await ctx.step.run("first", str)
+        await ctx.step.wait_for("nap", seconds=60)
+        return await ctx.step.run("last", str)
+
+    async def run(env: Environment, statuses: Statuses) -> None:
+        source = await env.start(waits)
+        await env.finish(source)
+        fork = await env.client.fork(source.id, "nap")
+        await env.finish(fork)
+
+        told = [one["status"] for one in statuses.told if one["execution_id"] == fork.id]
+        assert told == ["running", "completed"]
+
+    with_lifecycle(run, waits)
+
+
 def test_the_same_status_has_the_same_id_and_another_try_another_one() -> None:
     async def run(env: Environment, statuses: Statuses) -> None:
         handle = await env.start(fails)

@@ -30,14 +30,13 @@ def owned(engine: Engine, message: Message, item: Item) -> None:
     workflow_id, epoch = items.text(item, items.WORKFLOW), items.number(item, items.EPOCH)
     told = engine.telemetry
     told.owns(workflow_id, epoch)
-    forked = epoch == 2 and "forked" in items.document(item, items.START)  # a fork's first owner has epoch 2
-    if epoch == 1 or forked:
+    if epoch == 1:
         told.note(Notice.STARTED, workflow_id)
     due = message.body.get("due")
     since = due if isinstance(due, int) else message.sent  # a message's own delay counts as waiting
     if since is not None and message.received == 1:
         told.note(Notice.WAKE_TO_RUN, workflow_id, max(0, engine.now() - since))
-    if items.PROGRESS not in item or forked:
+    if items.PROGRESS not in item:
         tell(engine, item, "running")
 
 
