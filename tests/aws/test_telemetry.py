@@ -20,8 +20,12 @@ from polos.aws.entry import Service, handler_of
 from polos.aws.lifecycle import EXECUTION
 from polos.aws.telemetry import Powertools
 from polos.aws.visibility import Visibility
+from polos.core import items
+from polos.engine import dead_letters
+from polos.engine.commands import Start, Stored
+from polos.engine.dead_letters import ROUNDS, Letter
 from polos.engine.threads import Threads
-from polos.ports import Notice
+from polos.ports import NoTelemetry, Notice
 from polos.testing import Environment
 from polos.testing.moto_account import ACCOUNT, MotoAccount
 from polos.testing.moto_harness import MotoHarness
@@ -290,6 +294,37 @@ def test_deaths_are_told_once_each_and_the_crash_loop_as_one(
         assert (sums["ExecutionsFailed"], sums["CrashLoops"]) == (1, 1)
 
     with_stack(lines, run, dies)
+
+
+class Counted(NoTelemetry):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def note(self, notice: Notice, workflow_id: str, value: float = 1.0) -> None:
+        self.told.append((notice, workflow_id))
+
+
+def test_an_execution_that_the_dead_letters_fail_is_told() -> None:
+    async def main() -> None:
+        async with Environment(workflows=[flaky]) as env:
+            handle = await env.start(flaky, {"number": "1"})
+            await env.settle()
+            engine = env.harness.engine
+            engine.telemetry = counted = Counted()
+            item = engine.table.get(items.execution(handle.id)) or {}
+            wake = {"t": "wake", "x": handle.id, "wf": "tl-flaky"}
+            dead = Letter(wake, through=True, rounds=ROUNDS, progress=items.number(item, items.PROGRESS))
+            dead_letters.judge(engine, dead)
+            start = Start.of("never", "tl-flaky", Stored("null"), engine.now(), {})
+            dead_letters.judge(engine, Letter(start.message().body, through=True, rounds=ROUNDS))
+            dead_letters.judge(engine, dead)
+
+            assert (await env.describe(handle)).status == "failed"
+            assert counted.told == [(Notice.FAILED, "tl-flaky")] * 2
+
+    asyncio.run(main())
 
 
 # ---- events of the lifecycle

@@ -24,11 +24,11 @@ from polos.core import items
 from polos.core.conditions import Item, Value
 from polos.core.failures import Failure
 from polos.core.identity import tick_id
-from polos.engine import schedules
+from polos.engine import notices, schedules
 from polos.engine.commands import Start, Stored, moment
 from polos.engine.engine import Engine
 from polos.errors import UndeliverableError
-from polos.ports import ConditionFailed
+from polos.ports import ConditionFailed, Notice
 
 ROUNDS: Final = 14
 """A message whose handling fails dies after a day (100 receipts, up to 15 minutes apart): this is two weeks."""
@@ -125,9 +125,10 @@ def _give_up(engine: Engine, letter: Letter, item: Item | None) -> Verdict:
     if items.ENDED in item:
         return _of_ended(engine, letter, execution_id, item)
     try:
-        engine.ledger.give_up(execution_id, letter.progress, engine.now(), _end(engine, letter, execution_id))
+        item = engine.ledger.give_up(execution_id, letter.progress, engine.now(), _end(engine, letter, execution_id))
     except ConditionFailed:
         return _again(engine, letter, item, 0)
+    notices.ended(engine, item)
     return _tell(engine, execution_id, items.text(item, items.WORKFLOW))
 
 
@@ -147,6 +148,7 @@ def _record_start(engine: Engine, letter: Letter, execution_id: str) -> Verdict:
         engine.ledger.give_up_start(execution_id, {**start.attributes(), **_end(engine, letter, execution_id)})
     except ConditionFailed:
         return _again(engine, letter, None, 0)  # it was carried out meanwhile
+    engine.telemetry.note(Notice.FAILED, start.workflow_id)
     return _tell(engine, execution_id, start.workflow_id)
 
 
