@@ -88,7 +88,7 @@ class Connection:
     def close(self, timeout: float | None = None) -> None:
         """Stop the worker, which waits at most `timeout` seconds for its turns to hand over, and close the database."""
         with self._lock:
-            worker, local = self._worker, self._local
+            worker, local, engine = self._worker, self._local, self._engine
             self._worker = self._local = None
             if local is not None:
                 self._engine = None
@@ -96,6 +96,8 @@ class Connection:
         if worker is not None:
             worker.stop(timeout)
         if local is not None:
+            if engine is not None:
+                engine.callables.close()
             local.close()
 
 

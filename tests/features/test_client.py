@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -444,3 +445,27 @@ def test_publish_takes_the_arguments_of_upstream(local: Path) -> None:
             assert isinstance(found, int)
 
     asyncio.run(main())
+
+
+def test_a_client_that_is_closed_leaves_no_threads(local: Path) -> None:
+    async def main() -> None:
+        async with Polos(local=local) as client:
+            await asks.invoke(client)
+            await quick.run(client)
+
+    def polos_threads() -> set[threading.Thread]:
+        return {
+            one for one in threading.enumerate() if one.name.startswith(("polos-step-", "polos-record", "polos-turn"))
+        }
+
+    before = polos_threads()
+    for _ in range(3):
+        asyncio.run(main())
+    for one in polos_threads() - before:
+        one.join(10)
+    assert polos_threads() <= before
+
+
+@workflow(id="client-quick")
+async def quick(ctx: WorkflowContext) -> int:
+    return await ctx.step.run("in a thread", lambda: 1)

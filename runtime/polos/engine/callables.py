@@ -46,6 +46,14 @@ class Callables:
         self._threads = DaemonThreads(THREADS, "polos-step")
         self._records = DaemonThreads(8, "polos-record")
 
+    def close(self) -> None:
+        """Let idle threads end; the loop stays, on which clients of the application may live. Nothing starts here now.
+
+        The late result of a step that was abandoned is dropped.
+        """
+        self._threads.close()
+        self._records.close()
+
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop of async callables; started on first use, on a daemon thread."""
         with self._lock:
