@@ -24,7 +24,7 @@ _ELSEWHERE = {"make", "pip", "sam", "cd", "aws"}
 
 
 @pytest.mark.process
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)  # some thirty processes, each of which imports everything
 def test_the_page_of_the_command_line_runs_from_its_first_block_to_its_last(tmp_path: Path) -> None:
     blocks = _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     (tmp_path / "shop.py").write_text(next(text for language, text in blocks if language == "python"))
@@ -42,7 +42,7 @@ def test_the_page_of_the_command_line_runs_from_its_first_block_to_its_last(tmp_
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=580,
         check=False,
     )
     told = done.stdout + done.stderr
