@@ -15,13 +15,13 @@ from polos import ambient
 from polos.connection import Connection
 from polos.core import items
 from polos.core.conditions import Item
-from polos.engine import commands, native, queries, recovery, starting, streams
+from polos.engine import commands, controls, forking, native, queries, recovery, starting, streams
 from polos.engine.engine import Engine
 from polos.errors import ExecutionStateError, PolosError, UsageError, WorkflowTimeoutError
 from polos.handle import ExecutionHandle
 from polos.ports import Event, Recurring
 from polos.step import check_batch
-from polos.types.types import BatchWorkflowInput, ExecutionDetail, ExecutionSummary, StreamEvent
+from polos.types.types import BatchWorkflowInput, ExecutionDetail, ExecutionSummary, Paused, StreamEvent
 from polos.workflow import Workflow, find_workflow
 
 T = TypeVar("T")
@@ -268,10 +268,13 @@ class Polos:
     ) -> ExecutionHandle:
         """A new execution of the same workflow that keeps the records before `from_step` (None: none of them).
 
-        `input` replaces the payload, `results` the outcomes of kept steps by key.
+        `input` replaces the payload. `results` gives steps other outcomes, by key, also such that would not be kept:
+        what the call returns; of `wait_for_event` and `suspend` the data; of `batch_invoke_and_wait` a list with a
+        value or a `BatchStepResult` for each child. Raises `InvalidPayloadError` for a step that is not on record, a
+        payload that does not validate, or a result that a step cannot have.
         """
         item = await self._with_engine(
-            recovery.fork, execution_id, from_step, None if input is _SAME else input, results or {}, input is not _SAME
+            forking.fork, execution_id, from_step, None if input is _SAME else input, results or {}, input is not _SAME
         )
         return self._handle(item)
 
@@ -282,6 +285,35 @@ class Polos:
     async def unpause(self, execution_id: str) -> None:
         """Let a paused execution go on."""
         await self._with_engine(recovery.unpause, execution_id)
+
+    async def pause_queue(self, name: str) -> None:
+        """Let the executions of a queue start nothing new until `unpause_queue`; steps that run end.
+
+        A workflow without a queue has one of its own id. What is started, triggered or scheduled meanwhile is kept.
+        It takes effect within 15 s everywhere, here at once. Cancel and terminate still work. On AWS: 1 request.
+        """
+        await self._with_engine(controls.pause, "queue", name)
+
+    async def unpause_queue(self, name: str) -> None:
+        """Let the executions of a paused queue go on; one that is not paused is left as it is. At most 3 requests."""
+        await self._with_engine(controls.unpause, "queue", name)
+
+    async def pause_workflow(self, workflow: Workflow[Any, Any] | str) -> None:
+        """As `pause_queue`, for all executions of a workflow, whatever queue they are in."""
+        await self._with_engine(controls.pause, "workflow", workflow if isinstance(workflow, str) else workflow.id)
+
+    async def unpause_workflow(self, workflow: Workflow[Any, Any] | str) -> None:
+        """Let the executions of a paused workflow go on; one that is not paused is left as it is."""
+        await self._with_engine(controls.unpause, "workflow", workflow if isinstance(workflow, str) else workflow.id)
+
+    async def list_paused(self) -> list[Paused]:
+        """The queues and workflows that are paused, by kind and name. 1 request."""
+
+        def look(engine: Engine) -> list[Paused]:
+            found = engine.controls.refresh()
+            return [Paused(kind=one.kind, name=one.name, since=one.since) for one in found]
+
+        return sorted(await self._with_engine(look), key=lambda one: (one.kind, one.name))
 
     async def resume(
         self, suspend_workflow_id: str, suspend_execution_id: str, suspend_step_key: str, data: Any = None

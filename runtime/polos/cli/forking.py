@@ -25,7 +25,7 @@ async def fork(
     ] = None,
     result: Annotated[
         list[str] | None,
-        typer.Option("--result", metavar="KEY=JSON", help="Another result for a step that is kept; repeatable."),
+        typer.Option("--result", metavar="KEY=JSON", help="Another result for a step; repeatable."),
     ] = None,
     app: App = None,
     stack: Stack = None,

@@ -100,6 +100,13 @@ class History:
                 return items.text(where[key], items.KIND)
         return None
 
+    def asked(self, key: str) -> int | None:
+        """Which of the operations that the body asked for a key was; None: no owner has written it, or an older one."""
+        for where in (self.records, self.marks):
+            if key in where and items.ASKED in where[key]:
+                return items.number(where[key], items.ASKED)
+        return None
+
     @property
     def cancel_at(self) -> int | None:
         """The tick at which a cancel was thrown into the body, if it was."""

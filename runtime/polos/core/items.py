@@ -16,6 +16,9 @@ An execution's partition (pk = execution id, which never contains '#'):
     q#QUEUE#KEY        slots  who holds a slot                w#PRIORITY#TIME#EXECUTION  who waits for one
     c#WORKFLOW#KEY     schedule  the last ticks of a schedule, those that started and those that were skipped
 
+    h#                 paused  the queues and workflows that are paused, each with the number of its pause
+    h#NUMBER           w#TIME#EXECUTION  an execution that waits for the end of one pause
+
     g#WORKFLOW         collector  the next batch of events   e#SEQUENCE#EVENT-ID  an event waits for its batch
     d#WORKFLOW#EVENT-ID  event  an event for a batch, and which batch took it
 
@@ -83,6 +86,7 @@ WRITER: Final = "w"
 DUE: Final = "du"
 ATTEMPTS: Final = "n"
 AT: Final = "at"
+ASKED: Final = "nr"
 BEGAN: Final = "bg"
 EVENT_ID: Final = "ev"
 TOPIC: Final = "tp"
@@ -189,6 +193,15 @@ def waiter_sk(execution_id: str, step_key: str) -> str:
 
 def queue(name: str, concurrency_key: str) -> str:
     return f"q#{name}#{concurrency_key}"
+
+
+CONTROLS: Final = Key("h#", "paused")
+"""The item that names what is paused."""
+
+
+def hold(number: str) -> str:
+    """The line of those that wait for the end of one pause."""
+    return f"h#{number}"
 
 
 def schedule(workflow_id: str, key: str) -> Key:

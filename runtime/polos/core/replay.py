@@ -25,13 +25,20 @@ from polos.errors import DuplicateStepKeyError, InvalidPayloadError, NonDetermin
 
 @dataclass(eq=False)
 class Operation:
-    """One open operation of the body. `context` holds the context variables of the task that asked for it."""
+    """One open operation of the body, the `opened`-th that it asked for.
+
+    `context` holds the context variables of the task that asked for it.
+    """
 
     key: str
     request: Request
     future: asyncio.Future[Any]
     opened: int
     context: contextvars.Context
+
+    def about(self, epoch: int) -> Item:
+        """What every record and mark of it says: the kind, who writes it, and which of those asked for it was."""
+        return {items.KIND: self.request.kind, items.EPOCH: epoch, items.ASKED: self.opened}
 
 
 @dataclass

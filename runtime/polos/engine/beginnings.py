@@ -42,7 +42,7 @@ class Beginnings:
             return False
         turn.flush()
         for position, operation in enumerate(fresh):
-            if isinstance(operation.request, Run) and turn.pace.too_late():
+            if turn.pace.paused or (isinstance(operation.request, Run) and turn.pace.too_late()):
                 turn.replay.fresh = fresh[position:]
                 return False
             self._begin(operation)
@@ -61,12 +61,7 @@ class Beginnings:
             failure = items.as_document(Failure.from_exception(error, 1).to_json())
             record = turn.engine.ledger.decide(
                 items.record(turn.execution_id, operation.key),
-                {
-                    items.KIND: operation.request.kind,
-                    items.EPOCH: turn.epoch,
-                    items.AT: turn.engine.now(),
-                    items.FAILURE: failure,
-                },
+                {**operation.about(turn.epoch), items.AT: turn.engine.now(), items.FAILURE: failure},
             )
             turn.adopt(operation, record)
 

@@ -45,10 +45,9 @@ def begin(turn: Turn, operation: Operation, request: StartChild) -> None:
     engine.backend.inbox.send([start.message()])
     turn.lease.check()
     about: dict[str, Value] = {
-        items.KIND: request.kind,
+        **operation.about(turn.lease.holder.epoch),
         items.CHILD: start.execution_id,
         items.WORKFLOW: start.workflow_id,
-        items.EPOCH: turn.lease.holder.epoch,
         items.AT: now,
     }
     if request.wait:
@@ -71,30 +70,18 @@ def begin_batch(turn: Turn, operation: Operation, request: StartBatch) -> None:
         turn.lease.check()
         engine.backend.inbox.send([start.message() for start in starts[first : first + _SENT_AT_ONCE]])
     turn.lease.check()
-    epoch = turn.lease.holder.epoch
+    about: dict[str, Value] = {
+        **operation.about(turn.lease.holder.epoch),
+        items.COUNT: count,
+        items.GENERATION: history.generation,
+        items.AT: now,
+    }
     if request.wait:
-        about: dict[str, Value] = {
-            items.KIND: request.kind,
-            items.COUNT: count,
-            items.GENERATION: history.generation,
-            items.AT: now,
-            items.EPOCH: epoch,
-        }
         history.add(engine.ledger.note(items.mark(turn.execution_id, operation.key), about))
         return
     text = json.dumps([_handle_fields(turn, operation, start) for start in starts])
     value = engine.attributes(text, turn.execution_id, f"The handles of step {operation.key!r}")
-    record = engine.ledger.decide(
-        items.record(turn.execution_id, operation.key),
-        {
-            items.KIND: request.kind,
-            items.COUNT: count,
-            items.GENERATION: history.generation,
-            items.AT: now,
-            items.EPOCH: epoch,
-            **value,
-        },
-    )
+    record = engine.ledger.decide(items.record(turn.execution_id, operation.key), {**about, **value})
     turn.adopt(operation, record)
 
 

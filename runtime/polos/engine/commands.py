@@ -7,6 +7,7 @@
     cancel  {"t", "x", "wf", "mode"}                      mode "cancel" (with cleanup) or "terminate"
     retry   {"t", "x", "wf", "n"}                         open an execution again that failed in generation `n`
     unpause {"t", "x", "wf", "n"}                         lift the pause of number `n`
+    release {"t", "c", "n"}                               end pause `n` of a queue or workflow, wake its line
     event   {"t", "id", "tp", "sq", "ty"?, "v"|"vp"}      store an event, wake those that wait, start those triggered
     batch   {"t", "wf", "due"?}                           this workflow may have a batch of events to start
     tick    {"t", "wf", "key", "at", "cron", "tz", "ov"}  a schedule's tick; `at` is the nominal time

@@ -21,6 +21,7 @@ from polos.core.loop import Body
 from polos.core.operations import AwaitEvent
 from polos.engine import commands, notices, successors, traced
 from polos.engine.commands import Stored
+from polos.engine.controls import stand_in_line
 from polos.engine.lease import Lost, Reload
 from polos.errors import BackendError, CrashLoopError, PayloadTooLargeError, PolosError, SerializationError, UsageError
 from polos.ports import ConditionFailed
@@ -76,6 +77,11 @@ class Endings:
         if (not_before <= now and not turn.paused) or turn.cancel or timed_out:
             self._tell_death(deaths)
             return False
+        if turn.hold is not None:
+            turn.hold = stand_in_line(turn, turn.hold)
+            turn.paused = turn.hold is not None or items.PAUSED in turn.execution
+            if not turn.paused:
+                return self.rests()
         if not_before > now and turn.pace.must_stay(not_before):
             turn.arm(not_before, "again")  # the wake for it may have been used up
         status = "queued" if self.untouched else "waiting"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from polos.core.conditions import Value
 from polos.engine.callables import Callables
 from polos.engine.commands import Stored, millis, moment, wake
+from polos.engine.controls import Controls
 from polos.engine.ledger import Ledger
 from polos.engine.threads import Threads
 from polos.engine.vault import Vault
@@ -43,6 +44,7 @@ class Engine:
         self.limits = backend.limits
         self.telemetry = backend.telemetry
         self.ledger = Ledger(backend.table)
+        self.controls = Controls(self)
         self.vault = Vault(backend.payloads, backend.limits, backend.codec)
         self.callables = callables or Callables()
         self.threads = threads or Threads()

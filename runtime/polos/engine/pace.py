@@ -30,7 +30,13 @@ class Pace:
     def too_late(self) -> bool:
         """Whether no new step may start: the invocation ends soon (L15), or a pause that no cancel has ended."""
         left = self._turn.remaining()
-        return (self._turn.paused and not self._turn.cancel) or (left is not None and left < self._limits.stop_before)
+        return self.paused or (left is not None and left < self._limits.stop_before)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing new may begin: a pause that no cancel has ended."""
+        turn = self._turn
+        return not turn.cancel and (turn.paused or turn.engine.controls.known_hold(turn.execution) is not None)
 
     def next_due(self, *, attempts: bool = True) -> int | None:
         """The earliest moment (ms) at which something of this execution is due; without the next `attempts` of steps,

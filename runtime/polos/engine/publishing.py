@@ -50,11 +50,6 @@ def _record(turn: Turn, operation: Operation, attributes: dict[str, Value]) -> N
     turn.lease.check()
     record = turn.engine.ledger.decide(
         items.record(turn.execution_id, operation.key),
-        {
-            items.KIND: operation.request.kind,
-            items.EPOCH: turn.lease.holder.epoch,
-            items.AT: turn.engine.now(),
-            **attributes,
-        },
+        {**operation.about(turn.lease.holder.epoch), items.AT: turn.engine.now(), **attributes},
     )
     turn.adopt(operation, record)

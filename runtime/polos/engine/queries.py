@@ -24,7 +24,7 @@ from polos.errors import (
     WorkflowFailedError,
     WorkflowTimeoutError,
 )
-from polos.types.types import ErrorDetail, ExecutionDetail, ExecutionSummary, StepDetail
+from polos.types.types import ErrorDetail, ExecutionDetail, ExecutionSummary, Paused, StepDetail
 
 STATUSES = ("queued", "running", "waiting", "completed", "failed", "cancelled", "timed_out")
 _LOOK_BACK_DAYS = 400
@@ -66,6 +66,7 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
         session_id=options.get("session"),
         user_id=options.get("user"),
         paused_at=None if ended else _time(item, items.PAUSED),
+        held_by=None if ended else _held_by(engine, item),
         next_try_at=None if ended or not_before <= engine.now() else moment(not_before),
         in_line=None if (slots := Slots.of(engine, item)) is None else slots.line(item),
         final_state=_value(engine, item, items.FINAL_STATE, history, items.state_sk(item)) if ended else None,
@@ -79,6 +80,12 @@ def _deaths(item: Item, history: History) -> int:
         return 0
     reached = max(items.number(item, items.PROGRESS), history.newest_epoch)
     return max(0, items.number(item, items.EPOCH) - reached - (items.LEASE_TOKEN in item))
+
+
+def _held_by(engine: Engine, item: Item) -> Paused | None:
+    """The pause of a queue or workflow that holds an execution. 1 read."""
+    hold = engine.controls.still_held(item)
+    return None if hold is None else Paused(kind=hold.kind, name=hold.name, since=hold.since)
 
 
 def _children(history: History, execution_id: str) -> list[str]:
@@ -321,10 +328,11 @@ def _readable(text: str, annotation: Any = codec.MISSING) -> Any:
 
 def _steps(engine: Engine, history: History) -> list[StepDetail]:
     keys = list(dict.fromkeys([*history.records, *history.marks]))
-    shown: list[tuple[int, StepDetail]] = []
+    shown: list[tuple[tuple[int, int], StepDetail]] = []
     for key in keys:
         record, mark = history.records.get(key), history.marks.get(key)
-        shown.append((history.began(key) or 0, _step(engine, history, key, record, mark)))
+        place = (history.began(key) or 0, history.asked(key) or 0)  # the clock ticks once for many steps
+        shown.append((place, _step(engine, history, key, record, mark)))
     known = {detail.key: detail for _, detail in shown}
     for kind, key, *rest in json.loads(items.text(history.execution, items.WAITING_FOR, "[]")):
         about = {"topic": rest[0]} if rest else {}
@@ -332,7 +340,9 @@ def _steps(engine: Engine, history: History) -> list[StepDetail]:
             known[key].detail.update(about)
         elif items.ENDED not in history.execution:
             since = moment(rest[1]) if len(rest) > 1 else None
-            shown.append((1 << 62, StepDetail(key=key, kind=kind, status="waiting", started_at=since, detail=about)))
+            shown.append(
+                ((1 << 62, 0), StepDetail(key=key, kind=kind, status="waiting", started_at=since, detail=about))
+            )
     return [detail for _, detail in sorted(shown, key=lambda entry: entry[0])]
 
 

@@ -1,33 +1,21 @@
-"""Bringing an execution back by hand: retry, fork, pause. Laws: L12 (`retry` is the one way back from an end).
+"""Bringing an execution back by hand: retry and pause. Laws: L12 (`retry` is the one way back from an end).
 
 retry   SEND {retry, generation}, then apply it; the handler applies the same. It drops the failure that ended the
         run and all that was observed after it, IF those are of the generation that failed, then
         update x IF failed and generation same: generation+1, open again
-fork    copy the records before a step under a new id, then start that
 pause   update x; a turn that sees it starts no new step.  unpause: SEND {unpause}, then update x
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from polos.clock import new_id
-from polos.core import codec, items
+from polos.core import items
 from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Not, Value
-from polos.core.history import History
 from polos.core.items import Key
-from polos.engine import commands
-from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
 from polos.engine.ledger import OPEN
 from polos.engine.starting import find
-from polos.errors import ExecutionStateError, InvalidPayloadError
+from polos.errors import ExecutionStateError
 from polos.ports import ConditionFailed, Outgoing
-from polos.workflow import find_workflow
-
-_NOT_COPIED = (items.PK, items.SK, items.GENERATION)
-
 
 # ---- retry
 
@@ -124,123 +112,6 @@ def _cut_orders(engine: Engine, execution_id: str, place: tuple[int, int], epoch
                 engine.table.delete(Key(execution_id, items.text(item, items.SK)), AtMost(items.EPOCH, epoch))
         except ConditionFailed:
             continue
-
-
-# ---- fork
-
-
-def fork(
-    engine: Engine,
-    execution_id: str,
-    from_step: str | None,
-    payload: Any,
-    results: Mapping[str, Any],
-    replace_payload: bool,
-) -> Item:
-    """A new execution that keeps the records of those steps that ended before `from_step` began.
-
-    `results` replaces the outcomes of kept steps. Raises `InvalidPayloadError` if a step is not on record.
-    """
-    item = find(engine, execution_id)
-    source = items.text(item, items.PK)
-    history = History.of(engine.table.query(source), item)
-    kept = _kept(history, source, from_step)
-    unknown = set(results) - kept.keys()
-    if unknown:
-        raise InvalidPayloadError(
-            f"Execution {source} has no outcome of the step {sorted(unknown)[0]!r} before {from_step!r} to replace."
-        )
-    workflow = find_workflow(items.text(item, items.WORKFLOW))
-    new = new_id()
-    stored = _payload(engine, history) if not replace_payload else engine.stash(
-        codec.encode(workflow.accept(payload), annotation=workflow.input_annotation), new, "The payload of a fork"
-    )  # fmt: skip
-    for key, record in kept.items():
-        copy = {name: value for name, value in record.items() if name not in _NOT_COPIED} | {items.EPOCH: 0}
-        if key in results:
-            for name in (items.FAILURE, items.VALUE, items.POINTER):
-                copy.pop(name, None)
-            copy |= engine.attributes(codec.encode(results[key], step_key=key), new, f"The result of step {key!r}")
-        elif items.POINTER in copy:
-            text = engine.vault.fetch(Stored.of_item(copy))
-            copy.pop(items.POINTER)
-            copy |= engine.attributes(text, new, f"The result of step {key!r}")
-        engine.table.put(items.keyed(items.record(new, key), copy))
-    batches = _kept_batches(history, source, from_step)
-    for key, outcomes in batches.items():
-        _copy_batch(engine, new, key, history.marks[key], outcomes)
-    for (branch, tick), key in history.orders.items():
-        if key in kept or key in batches:
-            about: dict[str, Any] = {items.TICKS: [tick], items.KEYS: [key], items.EPOCH: 0}
-            engine.table.put(items.keyed(items.order(new, branch, tick), about))
-    options = {
-        name: value
-        for name, value in items.document(item, items.START).items()
-        if name not in ("parent", "root", "chain", "trigger", "pd", "pb", "sq", "ev", "tp")
-    }
-    command = Start.of(new, workflow.id, stored, engine.now(), {**options, "forked": source})
-    engine.backend.inbox.send([command.message()])
-    large = command.payload_item()
-    if large is not None:
-        engine.ledger.note(commands.payload_key(new, command.options), large)
-    return engine.ledger.note(items.execution(new), {**command.attributes(), items.STATUS: "queued"})
-
-
-def _kept(history: History, execution_id: str, from_step: str | None) -> dict[str, Item]:
-    if from_step is None:
-        return {}
-    began = _first_write(history, execution_id, from_step)
-    return {
-        key: record
-        for key, record in history.records.items()
-        if key != from_step and items.number(record, items.AT, items.number(record, items.DUE)) <= began
-        and _began(record) <= began and (items.AT in record or record.get(items.STATE) == items.ARMED)
-    }  # fmt: skip
-
-
-def _kept_batches(history: History, execution_id: str, from_step: str | None) -> dict[str, dict[int, Item]]:
-    """The batches that were waited for and whose last child ended before `from_step` began."""
-    if from_step is None:
-        return {}
-    began = _first_write(history, execution_id, from_step)
-    kept: dict[str, dict[int, Item]] = {}
-    for key, mark in history.marks.items():
-        ended = history.batch(key)
-        whole = items.COUNT in mark and len(ended) == items.number(mark, items.COUNT)
-        if key != from_step and whole and max(items.number(one, items.AT) for one in ended.values()) <= began:
-            kept[key] = ended
-    return kept
-
-
-def _copy_batch(engine: Engine, new: str, key: str, mark: Item, outcomes: Mapping[int, Item]) -> None:
-    """A batch with its outcomes, as of children that are not the fork's own. 1 put, and 1 a child."""
-    for index, outcome in outcomes.items():
-        copy = {name: value for name, value in outcome.items() if name not in _NOT_COPIED} | {items.EPOCH: 0}
-        if items.POINTER in copy:
-            text = engine.vault.fetch(Stored.of_item(copy))
-            copy.pop(items.POINTER)
-            copy |= engine.attributes(text, new, f"The result {index} of step {key!r}")
-        engine.table.put(items.keyed(items.batch_outcome(new, key, index), copy))
-    about = {name: value for name, value in mark.items() if name not in (*_NOT_COPIED, items.COUNT)} | {items.EPOCH: 0}
-    engine.table.put(items.keyed(items.mark(new, key), about))
-
-
-def _first_write(history: History, execution_id: str, step_key: str) -> int:
-    first = history.records.get(step_key) or history.marks.get(step_key)
-    if first is None:
-        raise InvalidPayloadError(f"Execution {execution_id} has no step {step_key!r}.")
-    return _began(first)
-
-
-def _began(item: Item) -> int:
-    return items.number(item, items.BEGAN, items.number(item, items.AT))
-
-
-def _payload(engine: Engine, history: History) -> Stored:
-    options = items.document(history.execution, items.START)
-    if commands.payload_is_beside(options):
-        return Stored.of_item(history.attached.get(commands.payload_key("", options).sk) or {})
-    return Stored.of_item(history.execution, items.INPUT)
 
 
 # ---- pause

@@ -141,7 +141,7 @@ class Attempts:
         mark = self._engine.ledger.note_attempt(
             items.mark(self._turn.execution_id, operation.key),
             number,
-            {items.KIND: request.kind, items.WRITER: token, items.EPOCH: self._lease.holder.epoch},
+            {**operation.about(self._lease.holder.epoch), items.WRITER: token},
         )
         if mark.get(items.WRITER) == token:
             return True
@@ -246,12 +246,11 @@ class Attempts:
             items.record(self._turn.execution_id, operation.key),
             attempt,
             {
+                **operation.about(self._lease.holder.epoch),
                 items.STATE: items.RETRYING,
-                items.KIND: request.kind,
                 items.DUE: due,
                 items.FAILURE: text,
                 items.BEGAN: began,
-                items.EPOCH: self._lease.holder.epoch,
             },
         )
 
@@ -259,7 +258,7 @@ class Attempts:
         self._lease.check()
         return self._engine.ledger.decide(
             items.record(self._turn.execution_id, operation.key),
-            {items.KIND: operation.request.kind, items.EPOCH: self._lease.holder.epoch, **attributes},
+            {**operation.about(self._lease.holder.epoch), **attributes},
         )
 
 

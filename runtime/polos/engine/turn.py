@@ -88,7 +88,8 @@ class Turn:
         self.execution = item
         self.wake = wake_count(item)
         self.cancel = items.text(item, items.CANCEL)
-        self.paused = items.PAUSED in item
+        self.hold = None if self.cancel else self.engine.controls.hold_of(item)
+        self.paused = items.PAUSED in item or self.hold is not None
 
     # ---- what other threads call
 
@@ -109,7 +110,7 @@ class Turn:
 
     def renewed(self, item: Item) -> None:
         """The heartbeat has read the execution item."""
-        if wake_count(item) != self.wake:
+        if wake_count(item) != self.wake or (not self.paused and self.engine.controls.hold_of(item) is not None):
             self.poke()
 
     # ---- the run

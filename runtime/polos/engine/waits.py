@@ -82,11 +82,10 @@ class Waits:
         record = self._engine.ledger.note(
             items.record(self._turn.execution_id, operation.key),
             {
+                **operation.about(self._lease.holder.epoch),
                 items.STATE: items.ARMED,
-                items.KIND: operation.request.kind,
                 items.DUE: due,
                 items.BEGAN: self._engine.now(),
-                items.EPOCH: self._lease.holder.epoch,
             },
         )
         self._turn.adopt(operation, record)
@@ -117,9 +116,8 @@ class Waits:
                 self._engine.ledger.note(
                     items.mark(turn.execution_id, operation.key),
                     {
-                        items.KIND: request.kind,
+                        **operation.about(self._lease.holder.epoch),
                         items.AT: self._engine.now(),
-                        items.EPOCH: self._lease.holder.epoch,
                         **stored.attributes(),
                     },
                 )
@@ -291,7 +289,7 @@ class Waits:
         self._lease.check()
         record = self._engine.ledger.decide(
             items.record(turn.execution_id, operation.key),
-            {items.KIND: operation.request.kind, items.EPOCH: self._lease.holder.epoch, **attributes},
+            {**operation.about(self._lease.holder.epoch), **attributes},
         )
         turn.adopt(operation, record)
         if isinstance(request, AwaitEvent):

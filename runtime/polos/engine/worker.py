@@ -20,6 +20,7 @@ from polos.engine import (
     batching,
     children,
     commands,
+    controls,
     delivery,
     fields,
     native,
@@ -93,6 +94,9 @@ class Worker:
             case "batch":
                 workflow_id, due = commands.read_batch(body)
                 return lambda: self._collect(message, workflow_id, due, remaining)
+            case "release":
+                hold = controls.read_release(dict(body))
+                return lambda: controls.release(engine, hold, message, remaining)
             case "tick":
                 tick = schedules.Tick.of_message(body)
                 return lambda: schedules.fire(engine, tick)

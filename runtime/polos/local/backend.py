@@ -49,7 +49,7 @@ def local_backend(path: str | Path, *, clock: Clock | None = None, limits: Limit
         recurrences=recurrences,
         default_bus=LocalDefaultBus(database, inbox, chosen),
         clock=chosen,
-        limits=limits or replace(Limits(), inline_bytes=1_000_000),
+        limits=limits or replace(Limits(), inline_bytes=1_000_000, controls=1.0),
         codec=codec_named(),
     )
     return LocalBackend(backend, database, table, inbox, recurrences, presence)

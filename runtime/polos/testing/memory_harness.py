@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -21,8 +22,8 @@ from polos.ports import Backend, Event, Limits, Outgoing, Table
 from polos.testing.harness import VirtualClock
 from polos.workflow import Workflow
 
-# A single clock has no skew: nothing needs to stay in process for it.
-LIMITS = Limits(near=0.0, event_skew=0.0)
+# A single clock has no skew: nothing needs to stay in process for it. A single process hears of every pause at once.
+LIMITS = Limits(near=0.0, event_skew=0.0, controls=math.inf)
 
 
 class CountingTable:
@@ -134,6 +135,8 @@ class MemoryHarness:
             codec=inner.codec,
         )
         self.engine = Engine(backend, workflows=workflows)
+        self.engine.controls.refresh()
+        self.requests.clear()
         self.worker = Worker(self.engine)
         schedules.reconcile(inner.recurrences, schedules.declared(workflows().values()))
         native.reconcile(inner.default_bus, native.declared(workflows().values()))

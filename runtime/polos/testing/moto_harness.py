@@ -6,6 +6,7 @@ else, from CloudFormation to the rule that brings events to their queue, is moto
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -85,7 +86,8 @@ class MotoHarness:
         self.invocation_seconds = invocation_seconds
         self.account = MotoAccount(self.clock, self.requests)
         settings, clients = self.account.settings, self.account.runtime
-        limits = replace(settings.limits(), near=0.0, event_skew=0.0)  # one clock has no skew
+        # one clock has no skew, and one process hears of every pause at once
+        limits = replace(settings.limits(), near=0.0, event_skew=0.0, controls=math.inf)
         backend = aws_backend(settings, self.clock, clients=clients, limits=limits)
         self.engine = Engine(backend, workflows=workflows)
         service = Service(self.engine, settings, Visibility(clients, settings), Silent())
@@ -97,6 +99,7 @@ class MotoHarness:
         schedules.reconcile(backend.recurrences, schedules.declared(workflows().values()))
         native.reconcile(backend.default_bus, native.declared(workflows().values()))
         self._schedules.next_due()  # schedules begin now
+        self.engine.controls.refresh()
         self.requests.clear()
 
     def take_due(self) -> MotoDelivery | None:

@@ -80,6 +80,14 @@ class BatchStepResult(BaseModel):
     error: str | None = None
 
 
+class Paused(BaseModel):
+    """A queue or a workflow that is paused: `kind` is "queue" or "workflow"."""
+
+    kind: str
+    name: str
+    since: datetime
+
+
 class ErrorDetail(BaseModel):
     """A failure: class name, message and the original traceback as text."""
 
@@ -139,7 +147,8 @@ class ExecutionDetail(ExecutionSummary):
 
     `invocations` counts the invocations that advanced it, `deaths` those in a row that ended without saying so.
     `waiting_for` are the steps that it waits for, `in_line` the full queue. `next_try_at` is when it runs again after a
-    failure of the whole execution, or after its invocations died.
+    failure of the whole execution, or after its invocations died. `held_by` is the
+    pause of its queue or workflow, `paused_at` that of itself alone.
     """
 
     payload: Any = None
@@ -157,6 +166,7 @@ class ExecutionDetail(ExecutionSummary):
     user_id: str | None = None
     timeout_at: datetime | None = None
     paused_at: datetime | None = None
+    held_by: Paused | None = None
     next_try_at: datetime | None = None
     in_line: PlaceInLine | None = None
     final_state: Any = None
