@@ -59,6 +59,7 @@ def test_nothing_is_stored_where_the_input_is_wrong(
         *[("list",), ("show", "x"), ("publish", "t", "1"), ("resume", "x", "s"), ("cancel", "x"), ("why", "x")],
         *[("watch", "x"), ("terminate", "x"), ("retry", "x"), ("fork", "x"), ("pause", "x"), ("unpause", "x")],
         *[("cancel", "--workflow", "w"), ("schedules", "list"), ("schedules", "pause", "w")],
+        *[("queues", "list"), ("queues", "pause", "q"), ("workflows", "list"), ("workflows", "unpause", "w")],
     ],
     ids=" ".join,
 )

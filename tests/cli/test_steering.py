@@ -305,3 +305,26 @@ def test_schedules_create_makes_one_and_changes_it(polos: Polos) -> None:
         told = polos("schedules", "create", *mine, *bad)
         assert (told.exit_code, told.stdout) == (2, "")
     assert polos("schedules", "create", "flaky", "0 3 * * *", "--app", "desk").exit_code == 2
+
+
+# ---- queues and workflows
+
+
+@pytest.mark.parametrize("kind", ["queue", "workflow"])
+def test_a_whole_queue_or_workflow_is_paused_listed_explained_and_unpaused(polos: Polos, kind: str) -> None:
+    act = f"{kind}s"
+    assert polos("run", "sleeps", "--app", "desk", "--no-wait", "--id", "one").exit_code == 0
+    assert polos(act, "list").stderr == f"No {kind} is paused.\n"
+    assert polos(act, "pause", "sleeps", "--app", "desk").stdout == f"paused the {kind} sleeps\n"
+    assert polos(act, "pause", "sleeps").stdout == f"the {kind} sleeps is already paused\n"
+    assert "sleeps" in polos(act, "list").stdout
+    assert [one["name"] for one in json.loads(polos(act, "list", "--json").stdout)[act]] == ["sleeps"]
+    told = polos("why", "one").stdout
+    assert f"Its {kind} sleeps has been paused since" in told
+    assert f"polos {act} unpause sleeps" in told
+    other = json.loads(polos(act, "unpause", "sleeps", "--json").stdout)
+    assert other == {kind: "sleeps", "paused": False, "was_paused": True}
+    assert polos(act, "unpause", "sleeps").stdout == f"the {kind} sleeps is not paused\n"
+    assert "paused" not in polos("why", "one").stdout
+    told = polos("workflows", "pause", "typo", "--app", "desk")
+    assert "no workflow typo" in told.stderr

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from polos.cli import scheduling, steering
+from polos.cli import holding, scheduling, steering
 from polos.cli.checks import check
 from polos.cli.creating import init
 from polos.cli.dev import dev
@@ -68,3 +68,15 @@ schedules.command("pause")(scheduling.pause)
 schedules.command("resume")(scheduling.resume)
 schedules.command("delete")(scheduling.delete)
 application.add_typer(schedules, name="schedules")
+
+queues = typer.Typer(help="Pause all executions of a queue, and unpause them.", no_args_is_help=True)
+queues.command("list")(holding.list_queues)
+queues.command("pause")(holding.pause_queue)
+queues.command("unpause")(holding.unpause_queue)
+application.add_typer(queues, name="queues")
+
+workflows = typer.Typer(help="Pause all executions of a workflow, and unpause them.", no_args_is_help=True)
+workflows.command("list")(holding.list_workflows)
+workflows.command("pause")(holding.pause_workflow)
+workflows.command("unpause")(holding.unpause_workflow)
+application.add_typer(workflows, name="workflows")

@@ -50,6 +50,11 @@ def explain(detail: ExecutionDetail, now: datetime) -> Explanation:
         case "queued" | "waiting" | "running" if detail.paused_at is not None:
             summary = f"It has been paused since {_time(detail.paused_at)} ({length(now - detail.paused_at)})."
             advice = [f"It goes on after: polos unpause {detail.id}."]
+        case "queued" | "waiting" | "running" if detail.held_by is not None:
+            held = detail.held_by
+            of = f"Its {held.kind} {held.name} has been paused since {_time(held.since)} ({length(now - held.since)})"
+            summary = f"{of}: it starts nothing new."
+            advice = [f"It goes on after: polos {held.kind}s unpause {held.name}."]
         case "queued" | "waiting" if detail.next_try_at is not None:
             summary, advice = _resting(detail, detail.next_try_at, now)
         case "queued":
