@@ -15,7 +15,7 @@ from polos import ambient
 from polos.connection import Connection
 from polos.core import items
 from polos.core.conditions import Item
-from polos.engine import commands, controls, forking, native, queries, recovery, starting, streams
+from polos.engine import commands, controls, forking, listing, native, queries, recovery, starting, streams
 from polos.engine.engine import Engine
 from polos.errors import ExecutionStateError, PolosError, UsageError, WorkflowTimeoutError
 from polos.handle import ExecutionHandle
@@ -225,7 +225,7 @@ class Polos:
     ) -> ExecutionPage:
         """Executions, newest first, children included. `cursor` of one page gives the next."""
         found, following = await self._with_engine(
-            queries.listing,
+            listing.find,
             workflow_id=workflow_id,
             status=status,
             since=since,

@@ -19,6 +19,8 @@ An execution's partition (pk = execution id, which never contains '#'):
     h#                 paused  the queues and workflows that are paused, each with the number of its pause
     h#NUMBER           w#TIME#EXECUTION  an execution that waits for the end of one pause
 
+    l#                 first  the first month that a listing need look at
+
     g#WORKFLOW         collector  the next batch of events   e#SEQUENCE#EVENT-ID  an event waits for its batch
     d#WORKFLOW#EVENT-ID  event  an event for a batch, and which batch took it
 
@@ -104,6 +106,7 @@ COUNT: Final = "ct"
 LAST_TICK: Final = "la"
 LAST_BEFORE: Final = "lb"
 LAST_EXECUTION: Final = "le"
+FIRST_MONTH: Final = "fm"
 SKIPPED: Final = "ss"
 EXECUTION_ID: Final = "x"
 STEP_KEY: Final = "sk_"
@@ -202,6 +205,10 @@ CONTROLS: Final = Key("h#", "paused")
 def hold(number: str) -> str:
     """The line of those that wait for the end of one pause."""
     return f"h#{number}"
+
+
+LISTING: Final = Key("l#", "first")
+"""The item that says before which month there is nothing to list."""
 
 
 def schedule(workflow_id: str, key: str) -> Key:

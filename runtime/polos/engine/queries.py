@@ -1,10 +1,10 @@
-"""What can be asked of executions: one in detail, a listing. Reads only; costs nothing while executions run."""
+"""What can be asked of executions: one in detail, its outcome. Reads only; costs nothing while executions run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from polos.core import codec, items, plain
@@ -18,7 +18,6 @@ from polos.engine.slots import Slots
 from polos.engine.starting import find
 from polos.errors import (
     ExecutionNotFoundError,
-    InvalidPayloadError,
     SerializationError,
     WorkflowCancelledError,
     WorkflowFailedError,
@@ -26,8 +25,6 @@ from polos.errors import (
 )
 from polos.types.types import ErrorDetail, ExecutionDetail, ExecutionSummary, Paused, StepDetail
 
-STATUSES = ("queued", "running", "waiting", "completed", "failed", "cancelled", "timed_out")
-_LOOK_BACK_DAYS = 400
 _Form: TypeAlias = Literal["typed", "strict", "json"]
 _CANCELLED_BY = {"cancelled": "manual", "timed_out": "timeout"}
 
@@ -182,83 +179,6 @@ def outcome(engine: Engine, item: Item) -> Any:
         raise WorkflowCancelledError(workflow_id, execution_id)
     error = _error(item) or ErrorDetail(type="Exception", message="unknown")
     raise WorkflowFailedError(workflow_id, execution_id, error.type, error.message, traceback=error.traceback)
-
-
-def listing(
-    engine: Engine,
-    *,
-    workflow_id: str | None = None,
-    status: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    limit: int = 50,
-    tags: Mapping[str, str] | None = None,
-    cursor: str | None = None,
-) -> tuple[list[ExecutionSummary], str | None]:
-    """Executions, newest first, and a cursor for more (None: there is no more).
-
-    8 index queries a month looked at, and 1 read per 100 executions. The index is eventually consistent. A naive time
-    is UTC. Raises `InvalidPayloadError`.
-    """
-    _check_listing(status, limit, cursor, since, until, tags)
-    newest = _aware(until) if until is not None else engine.clock.now() + timedelta(days=1)
-    oldest = _aware(since) if since is not None else newest - timedelta(days=_LOOK_BACK_DAYS)
-    stop = cursor if cursor is not None else f"{commands.millis(newest):015d}~"
-    start = f"{commands.millis(oldest):015d}"
-    found: list[ExecutionSummary] = []
-    month = moment(int(stop[:15])).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    while month >= oldest - timedelta(days=31):
-        while True:
-            entries = [
-                entry
-                for shard in range(items.SHARDS)
-                for entry in engine.table.by_start(
-                    commands.bucket(commands.millis(month), shard), since=start, until=stop, limit=limit + 1
-                )
-            ]
-            entries.sort(key=lambda entry: items.text(entry, items.BUCKET_SORT), reverse=True)
-            page = entries[: limit + 1]
-            for line, sort in _summaries(engine, page, workflow_id):
-                if (status is None or line.status == status) and (
-                    not tags or all(line.tags.get(name) == value for name, value in tags.items())
-                ):
-                    found.append(line)
-                if len(found) == limit:
-                    return found, sort
-            if len(entries) <= limit:
-                break
-            stop = items.text(page[-1], items.BUCKET_SORT)
-        month = (month - timedelta(days=1)).replace(day=1)
-    return found, None
-
-
-def _check_listing(status: Any, limit: Any, cursor: Any, since: Any, until: Any, tags: Any) -> None:
-    if status is not None and status not in STATUSES:
-        raise InvalidPayloadError(f"There is no status {status!r}; use one of {', '.join(STATUSES)}.")
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise InvalidPayloadError(f"limit must be a whole number from 1, not {limit!r}.")
-    text = cursor if isinstance(cursor, str) else ""
-    if cursor is not None and not (text[:15].isdecimal() and text[15:16] == "#"):
-        raise InvalidPayloadError(f"The cursor {str(cursor)[:60]!r} is none that a listing gave.")
-    for name, when in (("since", since), ("until", until)):
-        if when is not None and not isinstance(when, datetime):
-            raise InvalidPayloadError(f"{name} must be a datetime, not {when!r}.")
-    if tags is not None and not isinstance(tags, Mapping):
-        raise InvalidPayloadError(f"tags must be a dict of strings, not {tags!r}.")
-
-
-def _aware(when: datetime) -> datetime:
-    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-
-
-def _summaries(engine: Engine, entries: list[Item], workflow_id: str | None) -> Iterator[tuple[ExecutionSummary, str]]:
-    wanted = [entry for entry in entries if workflow_id is None or entry.get(items.WORKFLOW) == workflow_id]
-    keys = [items.execution(items.text(entry, items.PK)) for entry in wanted]
-    full = {items.text(one, items.PK): one for one in engine.table.get_many(keys)}
-    for entry in wanted:
-        item = full.get(items.text(entry, items.PK))
-        if item is not None and items.WORKFLOW in item:
-            yield summary(item), items.text(entry, items.BUCKET_SORT)
 
 
 def _input_sk(item: Item) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polos.clock import SystemClock
+from polos.engine.listing import beginning
 from polos.local.database import Database
 from polos.local.default_bus import LocalDefaultBus
 from polos.local.inbox import LocalInbox, LocalPayloads
@@ -38,6 +39,8 @@ def local_backend(path: str | Path, *, clock: Clock | None = None, limits: Limit
     database = Database(path)
     presence = Presence(database.path)
     table = LocalTable(database)
+    if database.is_new:
+        table.put(beginning(chosen.now()))
     inbox = LocalInbox(database, chosen, presence)
     recurrences = LocalRecurrences(database, inbox, chosen)
     backend = Backend(

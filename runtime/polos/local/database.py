@@ -72,6 +72,7 @@ class Database:
                 self._connection.execute("PRAGMA synchronous = FULL")
             with self.transaction() as cursor:
                 before = self._version()
+                self.is_new = not before
                 steps = [_UPGRADES[one] for one in range(before, _SCHEMA_VERSION)] if before else [_SCHEMA]
                 for statement in ";".join(steps).split(";"):
                     cursor.execute(statement)
