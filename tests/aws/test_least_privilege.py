@@ -144,6 +144,12 @@ class Stack:
 
 async def every_act_of_the_functions(stack: Stack) -> None:
     env = stack.env
+    await env.client.pause_workflow(child)  # before a function has read what is paused
+    held = await env.start(child, 0)
+    await env.settle()
+    assert (await env.describe(held)).status == "queued"
+    await env.client.unpause_workflow(child)
+    await env.finish(held)
     handle = await env.start(everything, noise(LARGE), id="all")
     await env.settle()
     await env.advance(hours=4)
@@ -274,6 +280,17 @@ async def steers(stack: Stack) -> None:
         await client.resume("lp-all", handle.id, "ask", noise(LARGE))
         await stop(handle.id)
     await env.settle()
+
+
+@act("pause_queue", "unpause_queue", "pause_workflow", "unpause_workflow", "list_paused")
+async def holds(stack: Stack) -> None:
+    client = stack.client
+    await client.pause_queue("lp-queue")
+    await client.pause_workflow(child)
+    assert len(await client.list_paused()) == 2
+    await client.unpause_queue("lp-queue")
+    await client.unpause_workflow(child)
+    await stack.env.settle()
 
 
 @act("encode_event", "publish_events")
