@@ -108,6 +108,17 @@ def test_what_waits_for_somebody_is_not_stuck(run: Any, what: str) -> None:
     run(body)
 
 
+def test_what_the_pause_of_its_workflow_holds_is_not_stuck(run: Any) -> None:
+    async def body(env: Environment) -> None:
+        await env.client.pause_workflow(diagnosed)
+        handle = await env.start(diagnosed, "")
+        await env.settle()
+        harness(env).clock.advance(30 * 86_400)
+        assert examined(env, handle.id) is None
+
+    run(body)
+
+
 def test_a_start_that_nobody_takes_is_stuck(run: Any) -> None:
     async def body(env: Environment) -> None:
         handle = await env.start(diagnosed, "")

@@ -17,7 +17,7 @@ from polos.core import items
 from polos.core.conditions import Item
 from polos.core.history import History
 from polos.core.items import Key
-from polos.engine import queries
+from polos.engine import listing
 from polos.engine.commands import moment
 from polos.engine.engine import Engine
 
@@ -37,20 +37,25 @@ class Stuck:
 
 
 def open_executions(engine: Engine, since: datetime) -> Iterator[str]:
-    """Ids of those that were started since then and have not ended. Requests: those of `queries.listing`, by page."""
+    """Ids of those that were started since then and have not ended. Requests: those of `listing.find`, by page."""
     cursor: str | None = None
     while True:
-        page, cursor = queries.listing(engine, since=since, limit=_PAGE, cursor=cursor)
+        page, cursor = listing.find(engine, since=since, limit=_PAGE, cursor=cursor)
         yield from (line.id for line in page if line.status in OPEN)
         if cursor is None:
             return
 
 
 def examine(engine: Engine, execution_id: str, patience: float) -> Stuck | None:
-    """Whether it should have moved more than `patience` seconds ago. 1 query per MB, and at most 1 read."""
+    """Whether it should have moved more than `patience` seconds ago; one that is paused should not.
+
+    1 query per MB, and at most 2 reads.
+    """
     partition = engine.table.query(execution_id)
     item = next((one for one in partition if one[items.SK] == items.EXECUTION), None)
     if item is None or items.WORKFLOW not in item or items.ENDED in item or items.PAUSED in item:
+        return None
+    if engine.controls.hold_of(item) is not None:
         return None
     found = _overdue(engine, item, History.of(partition, item))
     if found is None or found[0] + int(patience * 1000) > engine.now():

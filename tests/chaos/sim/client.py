@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from polos.engine import commands, recovery, starting
+from polos.engine import commands, forking, recovery, starting
 from polos.engine.engine import Engine
 from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
 from polos.ports import Outgoing, Recurring
@@ -55,7 +55,7 @@ def _act(engine: Engine, world: World, what: Act) -> None:
         case "resume":
             starting.resume(engine, what.target, what.step, f"resumed at {what.at}")
         case "fork":
-            recovery.fork(engine, what.target, what.step, None, {}, False)
+            forking.fork(engine, what.target, what.step, None, {}, False)
         case "publish":
             event = starting.make_event(engine, what.topic, {"at": what.at}, what.event_type)
             engine.backend.topics.publish([event])
