@@ -85,7 +85,7 @@ def test_steering_executions(polos: Call, stack: Stack, measured: Measured, tmp_
 
 def test_publishing_and_schedules(polos: Call, stack: Stack, measured: Measured) -> None:
     with measured.scenario(stack.emulator, "polos publish, schedules"):
-        assert said(polos("publish", "lane/order", '{"number": 9}'))
+        assert said(polos("publish", "lane/nobody", '{"number": 9}'))
         listed = said(polos("schedules", "list"))
         assert "daily_report" in listed
         assert said(polos("schedules", "pause", "daily_report"))
