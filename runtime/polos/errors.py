@@ -268,6 +268,21 @@ class UndeliverableError(PolosError):
         return type(self), (self.execution_id, self.kind, self.rounds)
 
 
+class HistoryExpiredError(PolosError):
+    """What an open execution had recorded may have expired, for nothing renewed it; its steps would run again."""
+
+    def __init__(self, execution_id: str) -> None:
+        self.execution_id = execution_id
+        super().__init__(
+            f"Execution {execution_id} was open for longer than its records were kept, and the maintenance that renews "
+            f"them has not run. Its steps would run again as if for the first time, so it was failed. See to the "
+            f"maintenance function of the stack; restore the table if the execution must go on."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.execution_id,)
+
+
 class UsageError(PolosError, RuntimeError):
     """An API was used where it cannot work; the message names what to use instead."""
 

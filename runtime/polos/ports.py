@@ -75,6 +75,13 @@ class Table(Protocol):
         """
         ...
 
+    def renew(self, execution_id: str) -> list[Item]:
+        """Keep all that an execution has stored, but for the execution item, for `Limits.horizon` from now; the items.
+
+        1 request per MB read, and 1 an item. A backend that removes whole executions has nothing to do.
+        """
+        ...
+
     def by_start(
         self, bucket: str, *, since: str = "", until: str = "~", limit: int = 100, reverse: bool = True
     ) -> list[Item]:
@@ -162,6 +169,10 @@ class Payloads(Protocol):
 
     def get(self, key: str) -> bytes:
         """Raises `KeyError` if there is none. 1 request."""
+        ...
+
+    def renew(self, key: str) -> None:
+        """Keep it for `Limits.horizon` from now. Raises `KeyError` if there is none. At most 1 request."""
         ...
 
 
@@ -320,6 +331,7 @@ class Limits:
     event_retention: float = 86_400.0
     event_skew: float = 1.0
     retention: float = 14 * 86_400.0
+    horizon: float | None = None
     inline_bytes: int = 100_000
     death_delays: tuple[float, ...] = (60.0, 300.0, 900.0)
     max_deaths: int = 5

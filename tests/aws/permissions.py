@@ -22,6 +22,7 @@ _RENAMED = {
     ("s3", "HeadObject"): "GetObject",
     ("s3", "ListObjectsV2"): "ListBucket",
     ("s3", "DeleteObjects"): "DeleteObject",
+    ("s3", "CopyObject"): "PutObject",
     ("dynamodb", "BatchWriteItem"): "BatchWriteItem",
 }
 
@@ -78,11 +79,12 @@ def _besides(service: str, operation: str, given: Mapping[str, Any]) -> set[Need
     """What a request needs besides its own action."""
     if service == "scheduler" and "Target" in given:
         return {Need("iam:PassRole", given["Target"]["RoleArn"])}
-    if (service, operation) == (
-        "s3",
-        "GetObject",
-    ):  # without it a missing object is answered as forbidden ("GetObject")
-        return {Need("s3:ListBucket", f"arn:aws:s3:::{given['Bucket']}")}
+    listed = {Need("s3:ListBucket", f"arn:aws:s3:::{given['Bucket']}")} if service == "s3" else set[Need]()
+    if (service, operation) == ("s3", "GetObject"):
+        return listed  # without it a missing object is answered as forbidden ("GetObject")
+    if (service, operation) == ("s3", "CopyObject"):
+        source = given["CopySource"]
+        return {Need("s3:GetObject", f"arn:aws:s3:::{source['Bucket']}/{source['Key']}")} | listed
     return set()
 
 

@@ -482,5 +482,7 @@ def test_a_missing_environment_says_what_is_missing(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unknown_role_is_refused() -> None:
-    with pytest.raises(UsageError, match="no role 'banana'; the roles are dead_letters, events, registrar, work"):
+    with pytest.raises(
+        UsageError, match="no role 'banana'; the roles are dead_letters, events, maintenance, registrar, work"
+    ):
         lambda_handler("banana")

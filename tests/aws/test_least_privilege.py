@@ -32,7 +32,7 @@ from polos.aws.recurrences import SchedulerRecurrences
 from polos.aws.settings import Settings
 from polos.aws.telemetry import Silent
 from polos.aws.visibility import Visibility
-from polos.engine import dead_letters, registration
+from polos.engine import dead_letters, registration, retention
 from polos.engine.engine import Engine
 from polos.engine.registration import Declarations, Targets
 from polos.testing import Environment, moto_template
@@ -56,6 +56,11 @@ LARGE = 220_000
 @workflow(id="lp-child")
 async def child(ctx: WorkflowContext, n: int) -> str:
     return await ctx.step.run("make", lambda: noise(LARGE))
+
+
+@workflow(id="lp-waits")
+async def waits_long(ctx: WorkflowContext, text: str) -> None:
+    await ctx.step.wait_for("long", days=300)
 
 
 @workflow(id="lp-all")
@@ -98,7 +103,7 @@ async def fails(ctx: WorkflowContext) -> None:
     await ctx.step.run("no", lambda: [].pop(), max_retries=0)
 
 
-WORKFLOWS = [everything, child, limited, triggered, batched, native, scheduled, fails]
+WORKFLOWS = [everything, child, limited, triggered, batched, native, scheduled, fails, waits_long]
 
 
 class Stack:
@@ -195,6 +200,13 @@ async def messages_die(stack: Stack) -> None:
         patch.setattr(dead_letters, "judge", None)
         dying.send(account, "DeadLetters", wake)
         await env.settle()
+
+
+async def open_ones_are_kept(stack: Stack) -> None:
+    engine = stack._engine("maintenance")
+    await stack.env.start(waits_long, noise(LARGE))
+    await stack.env.advance(days=40)
+    assert retention.sweep(engine, lambda: 900).renewed == 1
 
 
 async def holder_of_a_slot_dies(stack: Stack) -> None:
@@ -358,8 +370,18 @@ def test_the_registrar_may_do_what_deployments_ask_for_and_nothing_else() -> Non
     on_a_stack(run)
 
 
+def test_the_maintenance_may_keep_what_is_open_and_nothing_else() -> None:
+    async def run(stack: Stack) -> None:
+        await open_ones_are_kept(stack)
+        missing, unused = stack.check("maintenance", "MaintenanceRole")
+        assert missing == [], "MaintenanceRole lacks"
+        assert unused == [], "MaintenanceRole has and does not use"
+
+    on_a_stack(run)
+
+
 def test_every_role_of_a_function_is_held() -> None:
-    assert {"work", "events", "dead_letters", "registrar"} == set(FUNCTIONS)
+    assert {"work", "events", "dead_letters", "maintenance", "registrar"} == set(FUNCTIONS)
 
 
 def test_a_client_may_do_what_its_methods_do_and_nothing_else() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from polos.aws.default_bus import rule_name
+from polos.aws.entry import MAINTENANCE
+from polos.aws.payloads import PREFIX
 from polos.aws.records import ROLES
 from polos.aws.recurrences import PREFIX as RECURRENCES
-from polos.aws.settings import NAMES, OPTIONS, STACK_NAME
+from polos.aws.settings import HORIZON_DAYS, NAMES, OPTIONS, STACK_NAME
 from polos.aws.timers import PREFIX as TIMERS
 from polos.aws.topics import DETAIL_TYPE, SOURCE
 from polos.core import items
@@ -27,6 +30,7 @@ SOURCES = [
     (function, event["Properties"])
     for function in FUNCTIONS.values()
     for event in function["Properties"].get("Events", {}).values()
+    if event["Type"] == "SQS"
 ]
 ENVIRONMENT: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 
@@ -60,7 +64,12 @@ def test_a_deployment_calls_the_registrar_because_the_version_of_the_code_is_its
 
 
 def test_declarations_come_after_what_serves_them() -> None:
-    made = {f"{name}{event}" for name, one in FUNCTIONS.items() for event in one["Properties"].get("Events", {})}
+    made = {
+        f"{name}{key}"
+        for name, one in FUNCTIONS.items()
+        for key, event in one["Properties"].get("Events", {}).items()
+        if event["Type"] == "SQS"
+    }
 
     assert made == set(RESOURCES["Registration"]["DependsOn"])
 
@@ -127,7 +136,7 @@ def test_no_message_is_lost_by_being_received() -> None:
 
 
 def test_executions_outlive_the_messages_about_them() -> None:
-    assert TEMPLATE["Parameters"]["RetentionDays"]["MinValue"] >= 14
+    assert min(int(days) for days in TEMPLATE["Parameters"]["RetentionDays"]["AllowedValues"]) >= 14
 
 
 def test_the_timeout_leaves_room_for_a_lease() -> None:
@@ -162,10 +171,35 @@ def test_the_rules_of_the_default_bus_may_send_and_give_up(policy: str) -> None:
     assert not fnmatch.fnmatchcase(rule_name("shopping", "uploads"), pattern)
 
 
-def test_no_object_expires() -> None:
-    """An open execution's payload must not go (SPEC 8.9)."""
-    for rule in RESOURCES["Payloads"]["Properties"]["LifecycleConfiguration"]["Rules"]:
-        assert not [name for name in rule if name.startswith("Expiration")]
+def test_objects_are_kept_as_long_as_the_records_that_point_to_them() -> None:
+    """An open execution's are renewed (SPEC 8.9); the code adds the days, the template has a table."""
+    days = TEMPLATE["Parameters"]["RetentionDays"]
+    kept = TEMPLATE["Mappings"]["Kept"]
+
+    assert list(kept) == days["AllowedValues"]
+    assert days["Default"] in kept
+    assert {int(name): one["Days"] for name, one in kept.items()} == {
+        int(name): int(name) + HORIZON_DAYS for name in kept
+    }
+    rules = RESOURCES["Payloads"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (expiring,) = [rule for rule in rules if [name for name in rule if name.startswith("Expiration")]]
+    assert expiring["Prefix"] == PREFIX
+    assert expiring["ExpirationInDays"] == {"Fn::FindInMap": ["Kept", {"Ref": "RetentionDays"}, "Days"]}
+
+
+def test_no_event_outlives_the_object_that_it_points_to() -> None:
+    hours = TEMPLATE["Parameters"]["EventRetentionHours"]["MaxValue"]
+
+    assert hours <= min(one["Days"] for one in TEMPLATE["Mappings"]["Kept"].values()) * 24
+
+
+def test_the_maintenance_is_called_in_time_under_a_name_of_its_stack() -> None:
+    (event,) = RESOURCES["MaintenanceFunction"]["Properties"]["Events"].values()
+
+    assert event["Type"] == "ScheduleV2"
+    assert event["Properties"]["ScheduleExpression"] == "rate(6 hours)"
+    assert event["Properties"]["GroupName"] == {"Ref": "ScheduleGroup"}
+    assert json.loads(event["Properties"]["Input"]) == {"t": MAINTENANCE}
 
 
 def _statements() -> list[tuple[str, dict[str, Any]]]:

@@ -29,8 +29,9 @@ def aws_backend(
     time = clock or SystemClock()
     made = clients or Clients(settings.region)
     topics = EventBridgeTopics(made, settings.bus, time)
+    numbers = limits or settings.limits()
     return Backend(
-        table=DynamoTable(made.dynamodb, settings.table, time),
+        table=DynamoTable(made.dynamodb, settings.table, time, numbers.horizon),
         inbox=SqsInbox(made, start_url=settings.start_queue_url, wake_url=settings.wake_queue_url, clock=time),
         timers=SchedulerTimers(made, settings),
         topics=topics,
@@ -38,7 +39,7 @@ def aws_backend(
         recurrences=SchedulerRecurrences(made, settings),
         default_bus=EventBridgeDefaultBus(made, settings),
         clock=time,
-        limits=limits or settings.limits(),
+        limits=numbers,
         codec=codec_of_stack(settings.payload_codec),
         telemetry=telemetry or NoTelemetry(),
         lifecycle=EventBridgeLifecycle(topics, settings.bus) if settings.lifecycle_events else None,

@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, cast
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 
@@ -29,6 +29,7 @@ from polos.aws.registrar import Registrar
 from polos.aws.settings import STACK_NAME, Settings
 from polos.aws.telemetry import Messages, Powertools
 from polos.aws.visibility import Visibility
+from polos.engine import retention
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker
 from polos.errors import BackendError, InvalidPayloadError, UsageError
@@ -43,6 +44,9 @@ class Context(Protocol):
 
     def get_remaining_time_in_millis(self) -> int: ...
 
+
+MAINTENANCE: Final = "maintenance"
+"""The type ("t") of what Scheduler sends to have the maintenance done."""
 
 Handler = Callable[[Any, Context], Any]
 
@@ -175,7 +179,8 @@ def lambda_handler(role: str | None = None) -> Handler:
     """A Lambda handler for one role, or with `None` for all of them, told apart by the event's shape.
 
     The roles: "work" (starts, resumptions, workflow code), "events" (events, ticks), "dead_letters" (what a queue has
-    given up), "registrar" (the custom resource of a deployment).
+    given up), "maintenance" (what Scheduler calls for every six hours), "registrar" (the custom resource of a
+    deployment).
 
     The application that `POLOS_APP` names is imported once a container, when the function starts up. If that fails,
     each invocation tries again and raises; its messages stay in their queue, and come again after 5 s to 15 minutes.
@@ -183,7 +188,7 @@ def lambda_handler(role: str | None = None) -> Handler:
     _check_role(role)
     if role == "registrar":
         return _register  # it imports the application elsewhere, and must live when that fails
-    runs_code = role != "dead_letters"
+    runs_code = role not in ("dead_letters", "maintenance")
     if runs_code and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         _warm()
 
@@ -195,9 +200,30 @@ def lambda_handler(role: str | None = None) -> Handler:
         except Exception:
             _put_back(event)
             raise
+        if role == "maintenance" or (role is None and _is_maintenance(event)):
+            return _maintain(service, event, context)
         return handler_of(service, role)(event, context)
 
     return handler
+
+
+def _is_maintenance(event: Any) -> bool:
+    return isinstance(event, dict) and cast("dict[str, Any]", event).get("t") == MAINTENANCE
+
+
+def _maintain(service: Service, event: Any, context: Context) -> dict[str, Any]:
+    """What must be done from time to time, whatever happens. Repeatable: Scheduler may call twice.
+
+    With {"t": "maintenance", "whole": true} it looks at every execution, as `retention.sweep` says.
+    """
+    if not _is_maintenance(event):
+        raise InvalidPayloadError("The function was invoked with something that does not ask for maintenance.")
+    whole = event.get("whole") is True
+    swept = retention.sweep(service.engine, lambda: context.get_remaining_time_in_millis() / 1000, whole=whole)
+    _log.info("the records of %d open executions were renewed", swept.renewed)
+    if not swept.complete:
+        _log.warning("the time was too short to look at all that are open; the next maintenance goes on")
+    return {"renewed": swept.renewed, "complete": swept.complete}
 
 
 def _register(event: Any, context: Any) -> None:

@@ -21,7 +21,7 @@ from polos.aws.recurrences import nominal
 from polos.aws.topics import SOURCE
 from polos.errors import InvalidPayloadError
 
-ROLES = frozenset({"work", "events", "dead_letters", "registrar"})
+ROLES = frozenset({"work", "events", "dead_letters", "maintenance", "registrar"})
 _OF_EVENTS = frozenset({"event", "native", "tick"})
 
 

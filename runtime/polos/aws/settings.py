@@ -44,6 +44,9 @@ OPTIONS: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 """As `NAMES`, with what holds where it is not said."""
 
+HORIZON_DAYS: Final = 60
+"""Days that records and payloads are kept beyond the retention of executions, unless they are renewed."""
+
 STACK_NAME: Final = "POLOS_STACK_NAME"
 _SWITCHES = frozenset({"lifecycle_events", "workflow_metrics"})
 _NUMBERS = frozenset({"retention_days", "event_retention_hours"})
@@ -156,7 +159,11 @@ class Settings:
 
     def limits(self) -> Limits:
         """The protocol's numbers, with this stack's retention."""
-        return Limits(retention=self.retention_days * 86_400.0, event_retention=self.event_retention_hours * 3_600.0)
+        return Limits(
+            retention=self.retention_days * 86_400.0,
+            horizon=(self.retention_days + HORIZON_DAYS) * 86_400.0,
+            event_retention=self.event_retention_hours * 3_600.0,
+        )
 
     def queue_of(self, arn: str) -> str:
         """What the queue of an ARN is for: "start", "wake", "events", "native", "dead"; "other": a user's own."""

@@ -14,12 +14,15 @@ What it holds (keys and attributes are spelled in `polos.core.items`, and nowher
 
 Must not decide: a condition comes in, and its failure goes out with the stored item (`ReturnValuesOnConditionCheck\
 Failure` ALL_OLD: PutItem, UpdateItem and DeleteItem in the API reference), so that no second read is needed.
+What an execution stores beside its item expires at `Limits.horizon` after it was put, or renewed (`engine.retention`).
 Every read of the table is consistent; the index cannot be (Developer Guide, "Read consistency").
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,7 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from polos.aws import faults, values
 from polos.aws.conditions import Expressions
 from polos.core import items
-from polos.core.conditions import Change, Condition, Item
+from polos.core.conditions import Change, Condition, Exists, Item, Value
 from polos.core.items import Key
 from polos.errors import BackendError
 from polos.ports import Clock, ConditionFailed
@@ -39,13 +42,13 @@ _LAST = "\U0010ffff"
 class DynamoTable:
     """Costs are those of the port; a client's own retries of throttled requests come on top. Thread-safe."""
 
-    def __init__(self, client: Any, name: str, clock: Clock) -> None:
-        self._client, self._name, self._clock = client, name, clock
+    def __init__(self, client: Any, name: str, clock: Clock, horizon: float | None = None) -> None:
+        self._client, self._name, self._clock, self._horizon = client, name, clock, horizon
 
     def get(self, key: Key) -> Item | None:
         answer = faults.call(self._client.get_item, TableName=self._name, Key=_attributes(key), ConsistentRead=True)
         found = answer.get("Item")
-        return None if found is None else values.of_item(found)
+        return None if found is None else _read(found)
 
     def get_many(self, keys: Sequence[Key]) -> list[Item]:
         distinct = list(dict.fromkeys(keys))
@@ -62,7 +65,7 @@ class DynamoTable:
             request = {self._name: {"Keys": keys, "ConsistentRead": True}}
             answer = faults.call(self._client.batch_get_item, RequestItems=request)
             got = answer.get("Responses", {}).get(self._name, [])
-            found += [values.of_item(item) for item in got]
+            found += [_read(item) for item in got]
             left = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             if left and not got:
                 attempt += 1
@@ -77,20 +80,23 @@ class DynamoTable:
         text = "" if condition is None else expressions.condition(condition)
         self._write(
             self._client.put_item,
-            Item=values.to_item(item),
+            Item=values.to_item({**item, **self._expiry(str(item[items.PK]), str(item[items.SK]))}),
             **expressions.parameters(ConditionExpression=text),
         )
 
     def update(self, key: Key, change: Change, condition: Condition | None = None) -> Item:
         expressions = Expressions()
         text = "" if condition is None else expressions.condition(condition)
+        expiry = self._expiry(key.pk, key.sk)
+        if expiry:
+            change = replace(change, set={**change.set, **expiry})
         answer = self._write(
             self._client.update_item,
             Key=_attributes(key),
             ReturnValues="ALL_NEW",
             **expressions.parameters(UpdateExpression=expressions.change(change), ConditionExpression=text),
         )
-        return values.of_item(answer["Attributes"])
+        return _read(answer["Attributes"])
 
     def delete(self, key: Key, condition: Condition | None = None) -> None:
         expressions = Expressions()
@@ -133,6 +139,13 @@ class DynamoTable:
             **expressions.parameters(KeyConditionExpression=" AND ".join(terms)),
         )
 
+    def renew(self, execution_id: str) -> list[Item]:
+        found = [item for item in self.query(execution_id) if item[items.SK] != items.EXECUTION]
+        for item in found:
+            with contextlib.suppress(ConditionFailed):  # it was removed meanwhile
+                self.update(Key(execution_id, str(item[items.SK])), Change(), Exists())
+        return found
+
     def by_start(
         self, bucket: str, *, since: str = "", until: str = "~", limit: int = 100, reverse: bool = True
     ) -> list[Item]:
@@ -153,6 +166,12 @@ class DynamoTable:
         )
         return [item for item in found if item[items.BUCKET_SORT] not in (since, until)][:limit]
 
+    def _expiry(self, pk: str, sk: str) -> dict[str, Value]:
+        """When an item expires that an execution has stored: at the horizon, unless it is renewed. It costs nothing."""
+        if self._horizon is None or not _is_stored_by_execution(pk, sk):
+            return {}
+        return {items.TTL: int(self._clock.now().timestamp() + self._horizon)}
+
     def _pages(self, limit: int | None, **parameters: Any) -> list[Item]:
         """Every page up to `limit` items; a page ends at 1 MB ("Paginating table query results in DynamoDB")."""
         found: list[Item] = []
@@ -160,7 +179,7 @@ class DynamoTable:
             if limit is not None:
                 parameters["Limit"] = limit - len(found)
             answer = faults.call(self._client.query, TableName=self._name, **parameters)
-            found += [values.of_item(item) for item in answer["Items"]]
+            found += [_read(item) for item in answer["Items"]]
             if "LastEvaluatedKey" not in answer:
                 break
             parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -175,9 +194,22 @@ class DynamoTable:
             if faults.code_of(error) != "ConditionalCheckFailedException":
                 raise faults.explained(error) from error
             stored = faults.answer_of(error).get("Item")
-            raise ConditionFailed(values.of_item(stored) if stored else None) from None
+            raise ConditionFailed(_read(stored) if stored else None) from None
         except BotoCoreError as error:
             raise faults.explained(error) from error
+
+
+def _is_stored_by_execution(pk: str, sk: str) -> bool:
+    """Its records, marks, orders, payloads; no other partition is named without a '#'."""
+    return "#" not in pk and sk != items.EXECUTION
+
+
+def _read(item: Any) -> Item:
+    """An item as it was put: when it expires is the table's own affair."""
+    found = values.of_item(item)
+    if _is_stored_by_execution(str(found.get(items.PK, "#")), str(found.get(items.SK))):
+        found.pop(items.TTL, None)
+    return found
 
 
 def _attributes(key: Key) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from polos.engine import (
     native,
     notices,
     recovery,
+    retention,
     schedules,
     successors,
     traced,
@@ -36,7 +37,13 @@ from polos.engine.lease import Lease, Lost
 from polos.engine.ledger import Holder
 from polos.engine.slots import Slots
 from polos.engine.turn import Turn
-from polos.errors import BackendError, InvalidPayloadError, WorkflowNotFoundError
+from polos.errors import (
+    BackendError,
+    HistoryExpiredError,
+    InvalidPayloadError,
+    PolosError,
+    WorkflowNotFoundError,
+)
 from polos.ports import ConditionFailed, Message, Outgoing
 
 _log = logging.getLogger("polos.engine")
@@ -251,7 +258,7 @@ class Worker:
             large = start.payload_item()
             if large is not None:
                 engine.ledger.note(commands.payload_key(execution_id, start.options), large)
-            attributes = start.attributes()
+            attributes = {**start.attributes(), **retention.first_kept_until(engine, start.created_at)}
         while True:
             sent, now = engine.clock.monotonic(), engine.now()
             until = now + int(engine.limits.lease * 1000)
@@ -303,6 +310,8 @@ class Worker:
 
     def _run(self, message: Message, claimed: _Claimed, remaining: Callable[[], float | None]) -> bool:
         engine, item, lease = self.engine, claimed.execution, claimed.lease
+        if retention.may_be_lost(engine, item):
+            return self._fail(lease.holder, HistoryExpiredError(lease.holder.execution_id))
         workflow = engine.workflows().get(items.text(item, items.WORKFLOW))
         if workflow is None:
             return self._unknown_workflow(message, claimed)
@@ -336,7 +345,11 @@ class Worker:
         workflow_id = items.text(item, items.WORKFLOW)
         if items.number(item, items.RAN):
             return self._leave(message, workflow_id)
-        failure = Failure.from_exception(WorkflowNotFoundError(workflow_id), 1)
+        return self._fail(holder, WorkflowNotFoundError(workflow_id))
+
+    def _fail(self, holder: Holder, error: PolosError) -> bool:
+        """End an execution that no body can run."""
+        failure = Failure.from_exception(error, 1)
         now = self.engine.now()
         end = {
             items.STATUS: "failed",

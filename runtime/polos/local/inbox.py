@@ -195,3 +195,6 @@ class LocalPayloads:
         data = found[0][0]
         assert isinstance(data, bytes)
         return data
+
+    def renew(self, key: str) -> None:
+        """A payload goes with its execution."""

@@ -70,6 +70,9 @@ class CountingTable:
         self._requests["Query"] += 1
         return self._table.by_start(bucket, since=since, until=until, limit=limit, reverse=reverse)
 
+    def renew(self, execution_id: str) -> list[Item]:
+        return self._table.renew(execution_id)
+
 
 class CountingInbox:
     """Inbox, timers and topics that count their requests."""

@@ -113,7 +113,10 @@ def prepare(template: dict[str, Any]) -> Translated:
 
 
 def _is_role_of_function(resource: dict[str, Any]) -> bool:
-    return "lambda.amazonaws.com" in str(resource["Properties"].get("AssumeRolePolicyDocument", ""))
+    """A function's own, or that of what calls one."""
+    properties = resource["Properties"]
+    own = "lambda.amazonaws.com" in str(properties.get("AssumeRolePolicyDocument", ""))
+    return own or "lambda:InvokeFunction" in str(properties.get("Policies", ""))
 
 
 def _refers_to(part: Any, names: set[str]) -> bool:

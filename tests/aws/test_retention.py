@@ -1,0 +1,281 @@
+"""Nothing of an open execution expires, however long it waits; what has ended goes (SPEC 8.9)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import moto.s3.models as s3_models
+import pytest
+
+from polos import HistoryExpiredError, WorkflowContext, workflow
+from polos.aws.entry import lambda_handler
+from polos.core import items
+from polos.engine import retention
+from polos.engine.retention import Swept
+from polos.errors import BackendError, WorkflowFailedError
+from polos.testing import Environment
+from polos.testing.moto_account import ACCOUNT
+from polos.testing.moto_harness import MotoHarness
+from polos.workflow import _registry
+from tests.laws.worlds import law, noise
+
+_before = dict(_registry)
+LARGE = 2_000_000
+calls: list[str] = []
+
+
+def make() -> str:
+    calls.append("made")
+    return noise(LARGE)
+
+
+@workflow(id="kept-long")
+async def long(ctx: WorkflowContext, text: str) -> tuple[int, int]:
+    made = await ctx.step.run("make", make)
+    await ctx.step.wait_for("sleep", days=400)
+    return len(text), len(await ctx.step.run("again", lambda: made))
+
+
+@workflow(id="kept-short")
+async def short(ctx: WorkflowContext) -> int:
+    return len(await ctx.step.run("make", make))
+
+
+_registry.clear()
+_registry.update(_before)
+
+
+class Stack:
+    """An environment on moto in which things expire, as they do on AWS."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        harness: Any = env._open
+        self.harness: MotoHarness = harness
+        self.account, self.engine = self.harness.account, self.harness.engine
+
+    def sweep(self, *, whole: bool = False) -> Swept:
+        return retention.sweep(self.engine, lambda: 900, whole=whole)
+
+    def expire(self) -> None:
+        """What DynamoDB and S3 do in the background: remove what has expired."""
+        now, settings = self.env.now, self.account.settings
+        for item in self._scan():
+            if "ttl" in item and int(item["ttl"]["N"]) < now.timestamp():
+                key = {name: item[name] for name in ("pk", "sk")}
+                self.account.aws.dynamodb.delete_item(TableName=settings.table, Key=key)
+        kept = timedelta(seconds=self.engine.limits.horizon or 0)  # the days of the template's lifecycle
+        for key in self.objects:
+            bucket = s3_models.s3_backends[ACCOUNT]["aws"].buckets[settings.bucket]
+            if bucket.keys[key].last_modified + kept < now.replace(tzinfo=None):
+                self.account.aws.s3.delete_object(Bucket=settings.bucket, Key=key)
+
+    async def live(self, days: int, *, sweeping: bool = True) -> None:
+        """Let time pass, a week at a time; the maintenance comes every second one."""
+        for week in range(days // 7):
+            await self.env.advance(days=7)
+            if sweeping and week % 2:
+                self.sweep()
+            self.expire()
+
+    def _scan(self) -> list[dict[str, Any]]:
+        return list(self.account.aws.dynamodb.scan(TableName=self.account.settings.table)["Items"])
+
+    def stored(self, execution_id: str) -> list[str]:
+        return sorted(one["sk"]["S"] for one in self._scan() if one["pk"]["S"] == execution_id)
+
+    @property
+    def objects(self) -> list[str]:
+        listed = self.account.aws.s3.list_objects_v2(Bucket=self.account.settings.bucket)
+        return [one["Key"] for one in listed.get("Contents", [])]
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    calls.clear()
+    env = Environment(backend="moto", workflows=[long, short])
+    stack = Stack(env)
+    monkeypatch.setattr(s3_models, "utcnow", lambda: env.now.replace(tzinfo=None))
+    monkeypatch.setattr(retention, "_YEARS", 1)  # ten years of months take moto a second
+    yield stack
+    env.close()
+
+
+@law
+async def test_an_execution_that_waits_400_days_loses_nothing(stack: Stack) -> None:
+    handle = await stack.env.start(long, noise(LARGE))
+    await stack.live(399)
+
+    assert await stack.env.finish(handle) == (LARGE, LARGE)
+    assert calls == ["made"]
+
+
+@law
+async def test_the_embedded_backend_keeps_it_as_well() -> None:
+    calls.clear()
+    async with Environment(backend="memory", workflows=[long, short]) as env:
+        harness: Any = env._open
+        handle = await env.start(long, noise(LARGE))
+        for _ in range(57):
+            await env.advance(days=7)
+            harness.local.table.expire(int(env.now.timestamp()))
+
+        assert await env.finish(handle) == (LARGE, LARGE)
+        assert calls == ["made"]
+
+
+@law
+async def test_a_month_without_maintenance_is_harmless(stack: Stack) -> None:
+    handle = await stack.env.start(long, noise(LARGE))
+    for _ in range(5):
+        await stack.live(42)
+        await stack.live(28, sweeping=False)
+    await stack.live(49)
+
+    assert await stack.env.finish(handle) == (LARGE, LARGE)
+    assert calls == ["made"]
+
+
+@law
+async def test_without_maintenance_it_fails_and_runs_no_step_again(stack: Stack) -> None:
+    handle = await stack.env.start(long, "text")
+    await stack.live(399, sweeping=False)
+
+    with pytest.raises(WorkflowFailedError, match=HistoryExpiredError.__name__):
+        await stack.env.finish(handle)
+    assert calls == ["made"]
+
+
+@law
+async def test_a_late_maintenance_does_not_keep_what_may_be_broken(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    handle = await stack.env.start(long, "text")
+    await stack.live(84, sweeping=False)
+
+    stack.sweep()
+
+    assert "may have expired before they were renewed" in caplog.text
+    with pytest.raises(WorkflowFailedError, match=HistoryExpiredError.__name__):
+        await stack.env.finish(handle)
+
+
+@law
+async def test_what_has_ended_goes_with_all_that_it_stored(stack: Stack) -> None:
+    handle = await stack.env.start(short)
+    await stack.env.settle()
+    await stack.live(14)
+    assert items.EXECUTION in stack.stored(handle.id)
+
+    await stack.live(7)
+    assert items.EXECUTION not in stack.stored(handle.id)
+    await stack.live(63)
+    assert stack.stored(handle.id) == []
+    assert stack.objects == []
+
+
+@law
+async def test_the_young_and_the_ended_are_not_renewed(stack: Stack) -> None:
+    await stack.env.start(long, "text")
+    await stack.env.start(short)
+    await stack.env.advance(days=16)
+    stack.env.requests.clear()
+
+    assert stack.sweep() == Swept(0, complete=True)
+    assert set(stack.env.requests) == {"Query"}
+    await stack.env.advance(days=8)  # old enough to be looked at, not yet due
+    assert stack.sweep() == Swept(0, complete=True)
+
+
+@law
+async def test_a_run_pays_nothing_for_it(stack: Stack) -> None:
+    await stack.env.start(short)
+    await stack.env.settle()
+    with_expiry = Counter(stack.env.requests)
+    stack.engine.table._horizon = None  # type: ignore[attr-defined]
+    stack.env.requests.clear()
+    await stack.env.start(short)
+    await stack.env.settle()
+
+    assert Counter(stack.env.requests) == with_expiry
+
+
+@law
+async def test_a_renewal_that_breaks_off_is_done_anew(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = await stack.env.start(long, noise(LARGE))
+    await stack.live(35, sweeping=False)
+    payloads, until = stack.engine.backend.payloads, stack.engine.table.get(items.execution(handle.id)) or {}
+
+    def breaks(_: str) -> None:
+        raise BackendError("S3 is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(payloads, "renew", breaks)
+        with pytest.raises(BackendError):
+            stack.sweep()
+    assert (stack.engine.table.get(items.execution(handle.id)) or {})[items.KEPT_UNTIL] == until[items.KEPT_UNTIL]
+
+    assert stack.sweep() == Swept(1, complete=True)
+    assert stack.sweep() == Swept(0, complete=True)
+
+
+@law
+async def test_what_ends_while_it_is_renewed_stays_as_it_is(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = await stack.env.start(long, "text")
+    await stack.live(35, sweeping=False)
+    before = stack.engine.table.get(items.execution(handle.id))
+    assert before is not None
+    await stack.env.client.terminate(handle.id)
+    await stack.env.settle()
+    ended = stack.engine.table.get(items.execution(handle.id))
+
+    retention.renew(stack.engine, before)
+
+    assert stack.engine.table.get(items.execution(handle.id)) == ended
+
+
+@law
+async def test_a_sweep_ends_before_its_time_and_says_so(stack: Stack) -> None:
+    await stack.env.start(long, "text")
+    await stack.live(35, sweeping=False)
+
+    assert retention.sweep(stack.engine, lambda: 29) == Swept(0, complete=False)
+
+
+@law
+async def test_raised_retention_is_met_by_looking_at_all(stack: Stack) -> None:
+    """What was put before expires as it was told then, and a sweep for the new retention would look too late."""
+    handle = await stack.env.start(long, "text")
+    await stack.env.advance(minutes=1)
+    object.__setattr__(stack.engine.limits, "retention", 365 * 86_400.0)
+    object.__setattr__(stack.engine.limits, "horizon", 425 * 86_400.0)
+    stack.engine.table._horizon = 425 * 86_400.0  # type: ignore[attr-defined]
+
+    assert stack.sweep() == Swept(0, complete=True)
+    assert stack.sweep(whole=True) == Swept(1, complete=True)
+    await stack.env.advance(days=399)
+    stack.expire()
+
+    assert await stack.env.finish(handle) == (4, LARGE)
+    assert calls == ["made"]
+
+
+class Context:
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+@pytest.mark.parametrize("role", ["maintenance", None])
+@law
+async def test_the_handler_of_the_role_sweeps(stack: Stack, role: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from polos.aws import application, entry
+
+    for name, value in stack.account.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(application, "load", lambda: None)
+    monkeypatch.setattr(entry, "_container", entry._Container())
+
+    assert lambda_handler(role)({"t": "maintenance"}, Context()) == {"renewed": 0, "complete": True}
