@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
 import threading
 import time
 import uuid
+from collections.abc import Generator
 from datetime import UTC, datetime
 
 _sequence_lock = threading.Lock()
 _last_sequence = 0
+_drawn: random.Random = random.SystemRandom()
 
 
 class SystemClock:
@@ -28,17 +30,17 @@ class SystemClock:
 
 def new_id() -> str:
     """A new random id: 32 hexadecimal digits, from the operating system's generator."""
-    return uuid.UUID(bytes=os.urandom(16), version=4).hex
+    return uuid.UUID(bytes=_drawn.randbytes(16), version=4).hex
 
 
 def new_token() -> str:
     """A short token that no other invocation, thread or process uses: 48 random bits."""
-    return os.urandom(6).hex()
+    return _drawn.randbytes(6).hex()
 
 
 def draw() -> float:
     """A random number in [0, 1), from the operating system's generator (safe in cloned processes)."""
-    return random.SystemRandom().random()
+    return _drawn.random()
 
 
 def next_sequence(now_ms: int) -> int:
@@ -52,4 +54,21 @@ def next_sequence(now_ms: int) -> int:
 
 def new_uuid() -> str:
     """A random UUID in its usual form."""
-    return str(uuid.UUID(bytes=os.urandom(16), version=4))
+    return str(uuid.UUID(bytes=_drawn.randbytes(16), version=4))
+
+
+def repeatable(seed: str) -> random.Random:
+    """Random numbers that are the same for the same seed."""
+    return random.Random(seed)
+
+
+@contextlib.contextmanager
+def drawn_from(source: random.Random) -> Generator[None]:
+    """Ids, tokens and random numbers of this process come from `source`: a simulated run is the same each time."""
+    global _drawn, _last_sequence
+    before, _drawn = _drawn, source
+    _last_sequence = 0
+    try:
+        yield
+    finally:
+        _drawn = before

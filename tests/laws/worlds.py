@@ -29,8 +29,9 @@ from polos.handle import ExecutionHandle
 from polos.ports import Backend, Message
 from polos.testing import Environment
 from polos.testing.harness import Crash, Delivery
+from polos.testing.wire import Request, message_line, watched
 from polos.workflow import Workflow
-from tests.laws.wire import PATIENCE, Gate, WatchedTable, WatchedWays, Wire
+from tests.laws.wire import PATIENCE, Gate, Wire
 
 BACKENDS = ["memory"]
 if importlib.util.find_spec("polos.testing.moto_harness") is not None:
@@ -115,17 +116,14 @@ class World:
         world, engine_init, handle = self, Engine.__init__, Worker.handle
 
         def make_engine(engine: Engine, backend: Backend, **options: Any) -> None:
-            ways: Any = WatchedWays(backend, world.wire)
             world._tables.append(backend.table)
-            table: Any = WatchedTable(backend.table, world.wire)
-            watched = dataclasses.replace(backend, table=table, inbox=ways, timers=ways, topics=ways, payloads=ways)
-            engine_init(engine, watched, **options)
+            engine_init(engine, watched(backend, world.wire), **options)
             world._engines.append(engine)
 
         def watched_handle(worker: Worker, message: Message, *rest: Any) -> bool:
             world.messages.append(message)
             answer = handle(worker, message, *rest)
-            world.wire(f"answer {message.body.get('t')} {message.body.get('x', '')}", lambda: None)
+            world.wire(Request(f"answer {message_line(message.body)}"), lambda: None)
             world.on_answer(message)
             return answer
 

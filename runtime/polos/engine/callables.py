@@ -79,7 +79,7 @@ class Callables:
         """
         call = functools.partial(func, *args, **kwargs)
         once = _Once(lambda value, error: self._records.submit(lambda: ended(value, error)))
-        if _is_async(func):
+        if is_async(func):
             return self._start_async(call, context, timeout, once)
         self._threads.submit(lambda: context.run(self._call_sync, call, once, context, timeout))
         if timeout is not None:
@@ -161,7 +161,8 @@ class _Once:
         self._report(value, error)
 
 
-def _is_async(func: Callable[..., Any]) -> bool:
+def is_async(func: Callable[..., Any]) -> bool:
+    """Whether calling it makes a coroutine, as far as can be told before."""
     inner: Any = func
     while isinstance(inner, functools.partial):
         inner = inner.func

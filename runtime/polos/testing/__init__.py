@@ -1,5 +1,37 @@
 """Testing workflows: the whole runtime in virtual time, in memory or on moto with the real Lambda handlers."""
 
 from polos.testing.environment import Environment
+from polos.testing.faults import (
+    Deadline,
+    Delay,
+    Duplicate,
+    Early,
+    Fault,
+    Faults,
+    Kill,
+    LoseReply,
+    Reorder,
+    ServerError,
+    Skew,
+    Slow,
+    Stall,
+    Throttle,
+)
 
-__all__ = ["Environment"]
+__all__ = [
+    "Deadline",
+    "Delay",
+    "Duplicate",
+    "Early",
+    "Environment",
+    "Fault",
+    "Faults",
+    "Kill",
+    "LoseReply",
+    "Reorder",
+    "ServerError",
+    "Skew",
+    "Slow",
+    "Stall",
+    "Throttle",
+]

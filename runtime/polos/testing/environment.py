@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from polos import ambient
 from polos.client import Polos
+from polos.clock import drawn_from, repeatable
 from polos.engine import native, queries
 from polos.errors import UsageError
 from polos.handle import ExecutionHandle
-from polos.testing.harness import EPOCH, Crash, Delivery, Harness
+from polos.testing.deliveries import Deliveries, ThreadedDeliveries
+from polos.testing.disturbed import Disturbance, DisturbedDeliveries
+from polos.testing.faults import Fault, Faults
+from polos.testing.harness import EPOCH, Harness
+from polos.testing.striking import Striker
+from polos.testing.trace import Trace
 from polos.types.types import ExecutionDetail
 from polos.workflow import Workflow, get_all_workflows
 
 T = TypeVar("T")
-_GRACE = 0.05
 _JUMPS = 100_000
-_DELIVERIES = 200_000
 
 
 class Environment:
@@ -30,7 +34,8 @@ class Environment:
 
     `backend="memory"` is the embedded backend in memory; `"moto"` makes the resources of the template under moto and
     drives the real Lambda handlers. `workflows=None` deploys every registered one. `invocation_seconds` is the time
-    limit of one invocation; real time counts into it. `crashes` counts the invocations that a test let die.
+    limit of one invocation; real time counts into it. With `faults` things go wrong as they say, one invocation runs at
+    a time, no real time counts, and the run is the same each time.
     """
 
     def __init__(
@@ -39,10 +44,10 @@ class Environment:
         workflows: Iterable[Workflow[Any, Any]] | None = None,
         start_time: datetime | None = None,
         invocation_seconds: float = 900,
-        faults: object = None,
+        faults: Faults | None = None,
     ) -> None:
-        if faults is not None:
-            raise UsageError("Fault injection is not available in this version.")
+        if faults is not None and not isinstance(faults, Faults):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"faults= takes a Faults(...), not {faults!r}.")
         self._backend = backend
         self._chosen = None if workflows is None else {workflow.id: workflow for workflow in workflows}
         self._workflows: Callable[[], Mapping[str, Workflow[Any, Any]]] = (
@@ -55,10 +60,9 @@ class Environment:
         self._client: Polos | None = None
         self._outer: ambient.Client | None = None
         self._driver = ThreadPoolExecutor(1, thread_name_prefix="polos-environment")
-        self._handlers = ThreadPoolExecutor(64, thread_name_prefix="polos-invocation")
-        self._in_flight: set[Future[None]] = set()
-        self._changed = threading.Event()
-        self.crashes = 0
+        self._disturbance = None if faults is None else Disturbance(faults)
+        self._deliveries: Deliveries | None = None
+        self._undo = ExitStack()
 
     # ---- life
 
@@ -71,7 +75,15 @@ class Environment:
 
     def _enter(self) -> Harness:
         if self._harness is None:
+            if self._disturbance is not None:
+                seed = f"polos/{self._disturbance.faults.seed}"
+                self._undo.enter_context(drawn_from(repeatable(seed)))
             self._harness = self._make()
+            self._deliveries = (
+                ThreadedDeliveries(self._harness)
+                if self._disturbance is None
+                else DisturbedDeliveries(self._harness, self._disturbance)
+            )
             self._client = Polos(engine=self._harness.engine)
             self._outer = ambient.current()
             ambient.use(self._client)
@@ -81,24 +93,34 @@ class Environment:
         """Drop the backend and everything in it."""
         if self._harness is not None:
             ambient.use(self._outer)
-            self._driver.submit(self._harness.close).result()
+            self._driver.submit(self._leave).result()
         self._driver.shutdown()
-        self._handlers.shutdown(wait=False, cancel_futures=True)
+
+    def _leave(self) -> None:
+        self._delivering.close()
+        self._undo.close()
+        self._open.close()
 
     def _make(self) -> Harness:
         if self._backend == "memory":
             from polos.testing.memory_harness import MemoryHarness
 
-            return MemoryHarness(self._workflows, self._start, self._invocation_seconds)
+            return MemoryHarness(self._workflows, self._start, self._invocation_seconds, self._disturbance)
         if self._backend == "moto":
             from polos.testing.moto_harness import MotoHarness
 
-            return MotoHarness(self._workflows, self._start, self._invocation_seconds)
+            return MotoHarness(self._workflows, self._start, self._invocation_seconds, self._disturbance)
         raise UsageError(f"There is no backend {self._backend!r} for tests; use 'memory' or 'moto'.")
 
     @property
     def _open(self) -> Harness:
         return self._harness or self._driver.submit(self._enter).result()
+
+    @property
+    def _delivering(self) -> Deliveries:
+        self._open  # noqa: B018 - opened on first use
+        assert self._deliveries is not None
+        return self._deliveries
 
     @property
     def client(self) -> Polos:
@@ -182,6 +204,33 @@ class Environment:
         return self._open.requests
 
     @property
+    def crashes(self) -> int:
+        """How many invocations have died."""
+        return self._delivering.crashes
+
+    @property
+    def trace(self) -> Trace:
+        """What happened so far, request by request; print it. Only with `faults=`."""
+        return self._striker.trace
+
+    @property
+    def struck(self) -> tuple[Fault, ...]:
+        """The faults that have struck. Only with `faults=`."""
+        return tuple(one.fault for one in self._striker.struck)
+
+    @property
+    def unstruck(self) -> tuple[Fault, ...]:
+        """The faults given one by one that nothing has met: assert that there is none. Only with `faults=`."""
+        return tuple(self._striker.left)
+
+    @property
+    def _striker(self) -> Striker:
+        if self._disturbance is None:
+            raise UsageError("This environment was made without faults; Environment(faults=Faults(...)) keeps a trace.")
+        self._open  # noqa: B018 - opened on first use
+        return self._disturbance.striker
+
+    @property
     def harness(self) -> Harness:
         """What drives the backend, for tests of the runtime itself."""
         return self._open
@@ -190,49 +239,12 @@ class Environment:
 
     def _settle(self) -> None:
         self._enter()
-        for _ in range(_DELIVERIES):
-            self._changed.clear()
-            delivery = self._open.take_due()
-            if delivery is not None:
-                self._deliver(delivery)
-            elif self._in_flight:
-                self._changed.wait(1.0)
-                self._collect()
-            else:
-                return
-        raise UsageError("The environment does not settle: messages go round without end.")
-
-    def _deliver(self, delivery: Delivery) -> None:
-        """One after the other; an invocation that takes long in real time lets the next begin beside it."""
-        future = self._handlers.submit(self._run, delivery)
-        future.add_done_callback(lambda _: self._changed.set())
-        self._in_flight.add(future)
-        try:
-            future.result(timeout=_GRACE)
-        except TimeoutError:
-            if future.done():
-                raise
-        except Exception:
-            self._in_flight.discard(future)
-            raise
-        self._collect()
-
-    def _run(self, delivery: Delivery) -> None:
-        try:
-            delivery.run()
-        except Crash:
-            self.crashes += 1
-
-    def _collect(self) -> None:
-        done = {future for future in self._in_flight if future.done()}
-        self._in_flight -= done
-        for future in done:
-            future.result()
+        self._delivering.settle()
 
     def _advance_to(self, target: datetime) -> None:
         self._settle()
         for _ in range(_JUMPS):
-            due = self._open.next_due()
+            due = self._delivering.next_due()
             if due is None or due > target:
                 break
             self._open.clock.jump(due)
@@ -247,7 +259,7 @@ class Environment:
             item = queries.ended(engine, execution_id)
             if item is not None:
                 return queries.outcome(engine, item)
-            due = self._open.next_due()
+            due = self._delivering.next_due()
             if due is None:
                 waits = queries.describe(engine, execution_id).waiting_for
                 shown = ", ".join(f"{step.kind} {step.key!r}" for step in waits) or "nothing that is known"

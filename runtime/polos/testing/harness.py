@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
+from polos.clock import SystemClock
+from polos.core.conditions import Item
+from polos.core.items import Key
 from polos.engine.engine import Engine
+from polos.engine.worker import Worker
+from polos.ports import Backend, Limits
+from polos.workflow import Workflow
+
+T = TypeVar("T")
 
 
 class VirtualClock:
@@ -37,6 +48,26 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
 
 
+class Making:
+    """How a harness makes what faults can get hold of. This one makes the real thing."""
+
+    def clock(self, start: datetime) -> VirtualClock:
+        return VirtualClock(start, SystemClock())
+
+    def limits(self, limits: Limits) -> Limits:
+        """The numbers of the protocol. A single clock has no skew: nothing needs to stay in process for it.
+
+        A single process hears of every pause at once.
+        """
+        return replace(limits, near=0.0, event_skew=0.0, controls=math.inf)
+
+    def engine(self, backend: Backend, workflows: Callable[[], Mapping[str, Workflow[Any, Any]]]) -> Engine:
+        return Engine(backend, workflows=workflows)
+
+    def worker(self, engine: Engine) -> Worker:
+        return Worker(engine)
+
+
 class Crash(BaseException):
     """Raised by a test inside an invocation: the process dies here. Its message comes again."""
 
@@ -47,6 +78,9 @@ class Harness(Protocol):
     clock: VirtualClock
     engine: Engine
     requests: Counter[str]
+
+    @property
+    def network(self) -> Network: ...
 
     def take_due(self) -> Delivery | None:
         """One message that is due now, received; None: nothing is due."""
@@ -60,11 +94,37 @@ class Harness(Protocol):
         """Put a native event on the account's default bus; its id, which a test may choose."""
         ...
 
+    def peek(self, key: Key) -> Item | None:
+        """An item of the table, read as if nobody had: it counts as no request."""
+        ...
+
     def close(self) -> None: ...
 
 
+class Network(Protocol):
+    """What lies below the ports: how a request that goes wrong reaches the caller."""
+
+    def refuse(self, act: Callable[[], T], code: str, times: int) -> T:
+        """The request is refused `times` times before it gets through."""
+        ...
+
+    def lose_reply(self, act: Callable[[], T]) -> T:
+        """The request takes effect, its reply is lost, and it is sent again."""
+        ...
+
+
 class Delivery(Protocol):
-    """One received message on its way through its handler."""
+    """One received message on its way through its handler. `line` is its name: type, and what it is about."""
+
+    line: str
+
+    def copy(self, resent: bool) -> Delivery:
+        """The message once more: as the same one, or as one that its sender sent again."""
+        ...
+
+    def hide(self, seconds: float) -> None:
+        """Put it back; it comes again after so many seconds."""
+        ...
 
     def run(self) -> None:
         """Handle it, and delete it if the handler says so. Runs on any thread; may run while others do."""

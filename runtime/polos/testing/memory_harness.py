@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from polos.clock import SystemClock
 from polos.core.conditions import Change, Condition, Item
 from polos.core.items import Key
 from polos.engine import native, schedules
 from polos.engine.commands import millis, moment
-from polos.engine.engine import Engine
-from polos.engine.worker import Worker
 from polos.local.backend import LocalBackend, local_backend
 from polos.local.inbox import Received
 from polos.local.worker import handle
 from polos.ports import Backend, Event, Limits, Outgoing, Table
-from polos.testing.harness import VirtualClock
+from polos.testing.harness import Making
+from polos.testing.network import PlainNetwork
+from polos.testing.wire import message_line
 from polos.workflow import Workflow
 
-# A single clock has no skew: nothing needs to stay in process for it. A single process hears of every pause at once.
-LIMITS = Limits(near=0.0, event_skew=0.0, controls=math.inf)
+NO_ROW = -1
 
 
 class CountingTable:
@@ -98,6 +96,17 @@ class MemoryDelivery:
 
     def __init__(self, harness: MemoryHarness, received: Received) -> None:
         self._harness, self._received = harness, received
+        self.line = message_line(received.message.body)
+
+    def copy(self, resent: bool) -> MemoryDelivery:
+        received = self._received
+        if not resent:
+            return MemoryDelivery(self._harness, received)
+        again = replace(received.message, id=f"{received.message.id}-again", extend=_leave)
+        return MemoryDelivery(self._harness, Received(NO_ROW, again))
+
+    def hide(self, seconds: float) -> None:
+        self._harness.local.inbox.extend(self._received.row, seconds)
 
     def run(self) -> None:
         harness = self._harness
@@ -118,11 +127,15 @@ class MemoryHarness:
         workflows: Callable[[], Mapping[str, Workflow[Any, Any]]],
         start: datetime,
         invocation_seconds: float,
+        making: Making | None = None,
     ) -> None:
-        self.clock = VirtualClock(start, SystemClock())
+        making = making or Making()
+        self.clock = making.clock(start)
         self.requests: Counter[str] = Counter()
+        self.network = PlainNetwork()
         self.invocation_seconds = invocation_seconds
-        self.local = local_backend(":memory:", clock=self.clock, limits=LIMITS)
+        limits = making.limits(Limits())
+        self.local = local_backend(":memory:", clock=self.clock, limits=limits)
         inner = self.local.backend
         counting = CountingInbox(self.local, self.requests)
         backend = Backend(
@@ -134,13 +147,13 @@ class MemoryHarness:
             recurrences=inner.recurrences,
             default_bus=inner.default_bus,
             clock=self.clock,
-            limits=LIMITS,
+            limits=limits,
             codec=inner.codec,
         )
-        self.engine = Engine(backend, workflows=workflows)
+        self.engine = making.engine(backend, workflows)
         self.engine.controls.refresh()
         self.requests.clear()
-        self.worker = Worker(self.engine)
+        self.worker = making.worker(self.engine)
         schedules.reconcile(inner.recurrences, schedules.declared(workflows().values()))
         native.reconcile(inner.default_bus, native.declared(workflows().values()))
 
@@ -165,5 +178,12 @@ class MemoryHarness:
         """How many messages wait to be delivered, timers of the backend included."""
         return len(self.local.database.read("SELECT 1 FROM messages"))
 
+    def peek(self, key: Key) -> Item | None:
+        return self.local.table.get(key)
+
     def close(self) -> None:
         self.local.close()
+
+
+def _leave(seconds: float) -> None:
+    """A copy of a message moves nothing in the queue."""

@@ -19,6 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 import boto3
+import botocore.endpoint
 import moto.sqs.models as sqs_models
 from moto import mock_aws
 from moto.cloudformation.models import Stack
@@ -72,6 +73,7 @@ class MotoAccount:
             raise UsageError("One Environment(backend='moto') can be open at a time in a process; close the other.")
         self.clock, self._requests = clock, requests
         self._counting = threading.Lock()
+        self.between: Callable[[Any, Callable[[], Any]], Any] = lambda _, answer: answer()
         self._undo = ExitStack()
         self._undo.callback(_open.release)
         try:
@@ -170,7 +172,7 @@ class MotoAccount:
 
         def one_at_a_time(stubber: Any, event_name: str, request: Any, **rest: Any) -> Any:
             with _lock:
-                return whole(stubber, event_name, request, **rest)
+                return self.between(request, lambda: whole(stubber, event_name, request, **rest))
 
         for patcher in (
             patch.object(sqs_models, "unix_time", seconds),
@@ -179,6 +181,7 @@ class MotoAccount:
             patch.object(EventTemplateParser, "parse", staticmethod(transform_event)),
             patch.object(sqs_models.Queue, "add_message", add_and_note),
             patch.object(BotocoreStubber, "__call__", one_at_a_time),
+            patch.object(botocore.endpoint, "time", _NoPause),  # between the attempts of botocore
             patch.object(Stack, "parse_template", staticmethod(parse_json_first)),  # YAML takes half of the time
         ):
             self._undo.enter_context(patcher)
@@ -198,6 +201,14 @@ class MotoAccount:
     def lock(self) -> threading.RLock:
         """Held while moto answers; hold it to look inside."""
         return _lock
+
+
+class _NoPause:
+    """The `time` module for botocore's endpoint: its retries take no real time."""
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        pass
 
 
 def _refuse(operation: str) -> None:

@@ -6,26 +6,30 @@ else, from CloudFormation to the rule that brings events to their queue, is moto
 
 from __future__ import annotations
 
-import math
+import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from polos.aws import records
 from polos.aws.backend import aws_backend
 from polos.aws.default_bus import EventBridgeDefaultBus
 from polos.aws.entry import Handler, Service, handler_of
+from polos.aws.table import DynamoTable
 from polos.aws.telemetry import Silent
 from polos.aws.visibility import Visibility
-from polos.clock import SystemClock
+from polos.core.conditions import Item
+from polos.core.items import Key
 from polos.engine import native, schedules
 from polos.engine.commands import millis, moment
-from polos.engine.engine import Engine
-from polos.testing.harness import VirtualClock
+from polos.errors import InvalidPayloadError
+from polos.testing.harness import Making, VirtualClock
 from polos.testing.moto_account import MotoAccount
+from polos.testing.moto_network import MotoNetwork
 from polos.testing.moto_schedules import MotoSchedules
 from polos.testing.moto_template import REGION
+from polos.testing.wire import message_line
 from polos.workflow import Workflow
 
 _LANES = ("WakeQueue", "EventsQueue", "NativeEventsQueue", "StartQueue", "DeadLetters")
@@ -58,6 +62,22 @@ class MotoDelivery:
             "eventSourceARN": harness.account.arn(queue),
             "awsRegion": REGION,
         }
+        self.line = _line(self.record["body"])
+        self._is_copy = False
+
+    def copy(self, resent: bool) -> MotoDelivery:
+        again = copy.copy(self)
+        again._is_copy = True
+        if resent:
+            again.record = {**self.record, "messageId": f"{self.record['messageId']}-again"}
+        return again
+
+    def hide(self, seconds: float) -> None:
+        self._harness.account.aws.sqs.change_message_visibility(
+            QueueUrl=self._harness.account.queue_urls[self._queue],
+            ReceiptHandle=self.record["receiptHandle"],
+            VisibilityTimeout=int(seconds),
+        )
 
     def run(self) -> None:
         """Invoke the function. A message that it does not report as failed is deleted."""
@@ -65,7 +85,7 @@ class MotoDelivery:
         context = _Context(harness.clock, harness.invocation_seconds)
         answer: Any = harness.handlers[self._queue]({"Records": [self.record]}, context)
         failed = {one["itemIdentifier"] for one in answer["batchItemFailures"]}
-        if self.record["messageId"] not in failed:
+        if self.record["messageId"] not in failed and not self._is_copy:
             account = harness.account
             account.count("DeleteMessage")
             url = account.queue_urls[self._queue]
@@ -80,17 +100,20 @@ class MotoHarness:
         workflows: Callable[[], Mapping[str, Workflow[Any, Any]]],
         start: datetime,
         invocation_seconds: float,
+        making: Making | None = None,
     ) -> None:
-        self.clock = VirtualClock(start, SystemClock())
+        making = making or Making()
+        self.clock = making.clock(start)
         self.requests: Counter[str] = Counter()
         self.invocation_seconds = invocation_seconds
         self.account = MotoAccount(self.clock, self.requests)
         settings, clients = self.account.settings, self.account.runtime
-        # one clock has no skew, and one process hears of every pause at once
-        limits = replace(settings.limits(), near=0.0, event_skew=0.0, controls=math.inf)
-        backend = aws_backend(settings, self.clock, clients=clients, limits=limits)
-        self.engine = Engine(backend, workflows=workflows)
+        backend = aws_backend(settings, self.clock, clients=clients, limits=making.limits(settings.limits()))
+        self.network = MotoNetwork(self.account)
+        self._unseen = DynamoTable(self.account.aws.dynamodb, settings.table, self.clock)
+        self.engine = making.engine(backend, workflows)
         service = Service(self.engine, settings, Visibility(clients, settings), Silent())
+        service.worker = making.worker(self.engine)
         self.handlers: dict[str, Handler] = {
             source.queue: handler_of(service, source.handler.split(".")[-2]) for source in self.account.sources
         }
@@ -141,9 +164,19 @@ class MotoHarness:
         """The bodies of the messages that their queue has given up, those that are kept for a person among them."""
         return [message.body for name in _DEAD for message in self.account.queue(name)._messages]
 
+    def peek(self, key: Key) -> Item | None:
+        return self._unseen.get(key)
+
     def close(self) -> None:
         self.account.close()
 
     def _has_visible(self, queue: str) -> bool:
         with self.account.lock:
             return bool(self.account.queue(queue).messages)
+
+
+def _line(body: str) -> str:
+    try:
+        return message_line(records.message_of(body, None))
+    except InvalidPayloadError:
+        return "unreadable"

@@ -1,0 +1,172 @@
+"""Faults carried out: which one strikes at a request, a message or a step, and what happens then.
+
+What strikes is told by names and by how often each has turned up, never by what threads do: a run repeats itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
+
+from polos.core.conditions import Item
+from polos.core.items import Key
+from polos.testing.faults import (
+    MESSAGE_FAULTS,
+    REQUEST_FAULTS,
+    STEP_FAULTS,
+    Early,
+    Fault,
+    Faults,
+    Kill,
+    LoseReply,
+    ServerError,
+    Slow,
+    Stall,
+    Throttle,
+)
+from polos.testing.harness import Crash, Network
+from polos.testing.network import PlainNetwork
+from polos.testing.serial import Process, Serial
+from polos.testing.trace import Trace
+from polos.testing.wire import Request
+
+T = TypeVar("T")
+OVERLAP_AT = 3
+_FOR_EVER = 1e9
+
+
+@dataclass(frozen=True)
+class Struck:
+    """A fault that struck: where, as one that strikes there again."""
+
+    fault: Fault
+    line: str
+
+
+@dataclass
+class _Armed:
+    """A fault that was given, and how often what it waits for has turned up."""
+
+    fault: Fault
+    pattern: re.Pattern[str]
+    seen: int = 0
+
+
+class Striker:
+    """The faults of one run, and what they have done. The Wire of an environment with faults."""
+
+    def __init__(self, faults: Faults, serial: Serial) -> None:
+        self._faults, self._serial = faults, serial
+        self.network: Network = PlainNetwork()
+        self._armed = [_Armed(fault, re.compile(fault.point)) for fault in faults.given]
+        self._turned_up: Counter[tuple[type[Fault], str, bool]] = Counter()
+        self.trace = Trace(serial.clock.now())
+        self.struck: list[Struck] = []
+        self.quiet = False
+        self.look: Callable[[Key], Item | None] | None = None
+
+    @property
+    def left(self) -> Sequence[Fault]:
+        """The given faults that nothing has met."""
+        return tuple(armed.fault for armed in self._armed)
+
+    # ---- which
+
+    def _strikes(self, kinds: tuple[type[Fault], ...], line: str, *, late: bool = False) -> list[Fault]:
+        """What strikes at this line, this time."""
+        if self.quiet:
+            return []
+        found: list[Fault] = []
+        for armed in [one for one in self._armed if isinstance(one.fault, kinds) and one.fault.late == late]:
+            if armed.pattern.search(line):
+                armed.seen += 1
+                if armed.seen == armed.fault.nth:
+                    self._armed.remove(armed)
+                    found.append(armed.fault)
+        if self._faults.seed is not None:
+            self._turned_up[kinds[0], line, late] += 1
+            drawn = self._faults.drawn(kinds, line, self._turned_up[kinds[0], line, late], late=late)
+            if drawn is not None and len(self.struck) < self._faults.most:
+                found.append(drawn)
+        self.struck += [Struck(fault, line) for fault in found]
+        return found
+
+    def at_message(self, line: str) -> list[Fault]:
+        """What strikes at a message that is about to be delivered."""
+        entry = self.trace.add(self._serial.clock.now(), "", f"message {line}")
+        found = self._strikes(MESSAGE_FAULTS, line)
+        entry.faults += [repr(fault) for fault in found]
+        return found
+
+    def at_step(self, process: Process, key: str) -> float:
+        """For how many virtual seconds a step's callable goes on."""
+        found = self._strikes(STEP_FAULTS, key)
+        for fault in found:
+            entry = self.trace.add(self._serial.clock.now(), str(process), f"step {key}")
+            entry.faults.append(repr(fault))
+        return max((fault.seconds if isinstance(fault, Slow) else _FOR_EVER for fault in found), default=0.0)
+
+    # ---- at a request
+
+    def __call__(self, request: Request, act: Callable[[], T], /) -> T:
+        process = self._serial.process
+        if process is None:
+            return act()
+        if process.dead:
+            raise Crash
+        clock = self._serial.clock
+        process.requests += 1
+        if process.requests == OVERLAP_AT and process.overlapped:
+            self._serial.wait(0)
+        entry = self.trace.add(clock.now(), str(process), request.line)
+        watched = request.key if self.look is not None else None
+        try:
+            for fault in self._strikes(REQUEST_FAULTS, request.line):
+                entry.faults.append(repr(fault))
+                process.struck = True
+                act = self._disturbed(process, fault, request, act)
+            if watched is not None and self.look is not None:
+                entry.before = self.look(watched)
+            try:
+                return act()
+            finally:
+                if watched is not None and self.look is not None:
+                    entry.after = self.look(watched)
+        finally:
+            if not process.dead:
+                for fault in self._strikes((Kill, Stall), request.line, late=True):
+                    entry.faults.append(repr(fault))
+                    process.struck = True
+                    self._after(process, fault)
+
+    def _disturbed(self, process: Process, fault: Fault, request: Request, act: Callable[[], T]) -> Callable[[], T]:
+        match fault:
+            case Kill():
+                process.dead = True
+                raise Crash(str(fault))
+            case Stall():
+                self._serial.freeze(fault.seconds)
+            case LoseReply():
+                return lambda: self.network.lose_reply(act)
+            case Throttle():
+                return lambda: self.network.refuse(act, "ThrottlingException", fault.times)
+            case ServerError():
+                return lambda: self.network.refuse(act, "InternalServerError", fault.times)
+            case Early():
+                early = fault.seconds
+                request.messages = [replace(one, delay=max(0.0, one.delay - early)) for one in request.messages]
+                request.due = None if request.due is None else request.due - timedelta(seconds=early)
+            case _:
+                raise AssertionError(f"{fault!r} strikes at no request")
+        return act
+
+    def _after(self, process: Process, fault: Fault) -> None:
+        if isinstance(fault, Kill):
+            process.dead = True
+            raise Crash(str(fault))
+        assert isinstance(fault, Stall)
+        self._serial.freeze(fault.seconds)
