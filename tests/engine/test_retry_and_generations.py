@@ -57,6 +57,33 @@ async def test_a_child_of_an_older_generation_tells_its_parent_nothing_new(world
 
 
 @law
+async def test_a_child_that_was_seen_to_end_is_not_started_again_by_a_retry(world: World) -> None:
+    """Whoever started the child died before it was put on record; its outcome came all the same, and the body has gone
+    on from it. A later retry keeps it, as any other step before the one that failed."""
+    started: list[str] = []
+    flaky = Once()
+
+    @workflow(id="rg-seen-child")
+    async def child(ctx: WorkflowContext) -> str:
+        started.append(ctx.execution_id)
+        return "first"
+
+    @workflow(id="rg-seen", max_retries=0)
+    async def body(ctx: WorkflowContext) -> list[str]:
+        return [await ctx.step.invoke_and_wait("child", child), await ctx.step.run("charge", flaky, max_retries=0)]
+
+    async with world.deploy(body, child) as env:
+        handle = await env.start(body)
+        fault = world.wire.crash("put s#child")
+        await env.advance(minutes=5)
+        assert fault.reached
+        assert (await env.describe(handle)).status == "failed"
+        await env.client.retry(handle.id)
+        assert await env.finish(handle) == ["first", "good"]
+    assert started == [f"{handle.id}/child"]
+
+
+@law
 async def test_a_batch_of_an_older_generation_tells_its_parent_nothing_new(world: World) -> None:
     """As above, of a batch that ended after the failure which the retry drops: its old children's outcomes must not
     be those of the new ones."""

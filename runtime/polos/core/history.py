@@ -62,17 +62,15 @@ class History:
     def decided(self, key: str) -> Item | None:
         """The record of a step that has its outcome, or None.
 
-        The outcome of a child counts only if it is that of the child on record as started; without such a mark, if it
-        is of the execution's own retry generation.
+        The outcome of a child counts only if it is that of the child on record as started. Whoever started it may have
+        died before it was put on record; the turn that asks for it mends that.
         """
         record = self.records.get(key)
         if record is None or record.get(items.STATE) != items.DECIDED:
             return None
         if items.CHILD in record and items.GENERATION in record:
-            mark = self.marks.get(key)
-            if mark is not None and items.CHILD in mark:
-                return record if mark[items.CHILD] == record[items.CHILD] else None
-            return record if record[items.GENERATION] == self.generation else None
+            started = self.marks.get(key, {}).get(items.CHILD)
+            return record if started == record[items.CHILD] else None
         return record
 
     @property

@@ -42,8 +42,10 @@ def begin(turn: Turn, operation: Operation, request: StartChild) -> None:
     engine, now = turn.engine, turn.engine.now()
     start = _child_start(turn, operation, request, now)
     turn.lease.check()
-    engine.backend.inbox.send([start.message()])
-    turn.lease.check()
+    ended = turn.history.records.get(operation.key, {})
+    if ended.get(items.CHILD) != start.execution_id:  # otherwise it was started, by an owner that died
+        engine.backend.inbox.send([start.message()])
+        turn.lease.check()
     about: dict[str, Value] = {
         **operation.about(turn.lease.holder.epoch),
         items.CHILD: start.execution_id,

@@ -213,6 +213,15 @@ class Environment:
         """What happened so far, request by request; print it. Only with `faults=`."""
         return self._striker.trace
 
+    def leave_no_trace(self) -> None:
+        """Keep no trace from now on: many runs are faster without."""
+        self._striker.traced = False
+
+    @property
+    def request_count(self) -> int:
+        """How many requests invocations have made. Only with `faults=`."""
+        return self._striker.count
+
     @property
     def struck(self) -> tuple[Fault, ...]:
         """The faults that have struck. Only with `faults=`."""

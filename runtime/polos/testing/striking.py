@@ -31,7 +31,7 @@ from polos.testing.faults import (
 from polos.testing.harness import Crash, Network
 from polos.testing.network import PlainNetwork
 from polos.testing.serial import Process, Serial
-from polos.testing.trace import Trace
+from polos.testing.trace import Line, Trace
 from polos.testing.wire import Request
 
 T = TypeVar("T")
@@ -67,12 +67,18 @@ class Striker:
         self.trace = Trace(serial.clock.now())
         self.struck: list[Struck] = []
         self.quiet = False
+        self.traced = True
+        self.count = 0
         self.look: Callable[[Key], Item | None] | None = None
 
     @property
     def left(self) -> Sequence[Fault]:
         """The given faults that nothing has met."""
         return tuple(armed.fault for armed in self._armed)
+
+    def _line(self, who: str, what: str) -> Line:
+        now = self._serial.clock.now()
+        return self.trace.add(now, who, what) if self.traced else Line(0, timedelta(0), who, what)
 
     # ---- which
 
@@ -97,7 +103,7 @@ class Striker:
 
     def at_message(self, line: str) -> list[Fault]:
         """What strikes at a message that is about to be delivered."""
-        entry = self.trace.add(self._serial.clock.now(), "", f"message {line}")
+        entry = self._line("", f"message {line}")
         found = self._strikes(MESSAGE_FAULTS, line)
         entry.faults += [repr(fault) for fault in found]
         return found
@@ -106,7 +112,7 @@ class Striker:
         """For how many virtual seconds a step's callable goes on."""
         found = self._strikes(STEP_FAULTS, key)
         for fault in found:
-            entry = self.trace.add(self._serial.clock.now(), str(process), f"step {key}")
+            entry = self._line(str(process), f"step {key}")
             entry.faults.append(repr(fault))
         return max((fault.seconds if isinstance(fault, Slow) else _FOR_EVER for fault in found), default=0.0)
 
@@ -118,12 +124,12 @@ class Striker:
             return act()
         if process.dead:
             raise Crash
-        clock = self._serial.clock
         process.requests += 1
         if process.requests == OVERLAP_AT and process.overlapped:
             self._serial.wait(0)
-        entry = self.trace.add(clock.now(), str(process), request.line)
-        watched = request.key if self.look is not None else None
+        self.count += 1
+        entry = self._line(str(process), request.line)
+        watched = request.key if self.traced and self.look is not None else None
         try:
             for fault in self._strikes(REQUEST_FAULTS, request.line):
                 entry.faults.append(repr(fault))
