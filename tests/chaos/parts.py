@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 PARTS: Final[dict[str, str]] = {
+    "sweep": "tests.chaos.sweep.part",
     "processes": "tests.chaos.processes.part",
     "simulation": "tests.chaos.sim.seeds",
     "mutants": "tests.chaos.sim.hunt",

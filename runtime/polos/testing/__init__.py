@@ -17,6 +17,7 @@ from polos.testing.faults import (
     Stall,
     Throttle,
 )
+from polos.testing.shrinking import Shrunk, shrink
 
 __all__ = [
     "Deadline",
@@ -30,8 +31,10 @@ __all__ = [
     "LoseReply",
     "Reorder",
     "ServerError",
+    "Shrunk",
     "Skew",
     "Slow",
     "Stall",
     "Throttle",
+    "shrink",
 ]

@@ -20,6 +20,7 @@ from polos.testing.deliveries import Deliveries, ThreadedDeliveries
 from polos.testing.disturbed import Disturbance, DisturbedDeliveries
 from polos.testing.faults import Fault, Faults
 from polos.testing.harness import EPOCH, Harness
+from polos.testing.shrinking import opened
 from polos.testing.striking import Striker
 from polos.testing.trace import Trace
 from polos.types.types import ExecutionDetail
@@ -61,6 +62,10 @@ class Environment:
         self._outer: ambient.Client | None = None
         self._driver = ThreadPoolExecutor(1, thread_name_prefix="polos-environment")
         self._disturbance = None if faults is None else Disturbance(faults)
+        self.faults = faults
+        watching = opened.get()
+        if watching is not None:
+            watching.append(self)
         self._deliveries: Deliveries | None = None
         self._undo = ExitStack()
 
@@ -236,7 +241,8 @@ class Environment:
     def _striker(self) -> Striker:
         if self._disturbance is None:
             raise UsageError("This environment was made without faults; Environment(faults=Faults(...)) keeps a trace.")
-        self._open  # noqa: B018 - opened on first use
+        if self._harness is None:
+            self._open  # noqa: B018 - opened on first use
         return self._disturbance.striker
 
     @property

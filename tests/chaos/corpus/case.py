@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -53,9 +54,9 @@ class Program:
 
 @dataclass(frozen=True)
 class Case:
-    """`loose` records may differ or be missing after a crash; `never_again` side effects happen at most once.
+    """What is `loose` may differ or be missing after a crash: a record ("r#KEY"), or all of an execution (its id).
 
-    `also` are results that only a crash can bring about. `open` workflows are still open at the end, as they should be.
+    `never_again`: side effects happen at most once. `also` are results that only a crash can bring about.
     """
 
     name: str
@@ -63,7 +64,6 @@ class Case:
     loose: frozenset[str] = frozenset()
     also: tuple[Any, ...] = ()
     never_again: bool = False
-    slow: bool = False
     made: list[tuple[Outside, Program]] = field(default_factory=list)
 
     def program(self) -> tuple[Outside, Program]:
@@ -100,7 +100,7 @@ async def outcome(finishing: Awaitable[Any]) -> Any:
         return [type(error).__name__, str(error)]
 
 
-def noise(size: int, seed: str = "") -> str:
-    """Text that does not compress."""
-    rows = (hashlib.sha256(f"{seed}{n}".encode()).hexdigest() for n in range(size // 64 + 1))
+def noise(size: int, seed: str) -> str:
+    """Text that hardly compresses."""
+    rows = (base64.b85encode(hashlib.sha256(f"{seed}{n}".encode()).digest()).decode() for n in range(size // 40 + 1))
     return "".join(rows)[:size]

@@ -48,7 +48,9 @@ def nested(outside: Outside) -> Program:
 
     async def drive(env: Environment) -> Any:
         handle = await env.start(body, id="run")
-        return [await env.finish(handle), await env.finish("run/free")]
+        result = await env.finish(handle)
+        await calm(env)
+        return [result, await env.finish("run/free")]
 
     return Program([body, child, grandchild], drive)
 
@@ -97,8 +99,6 @@ def first_child(outside: Outside) -> Program:
 
 @case("queue of one")
 def queue_of_one(outside: Outside) -> Program:
-    running: set[str] = set()
-
     @workflow(id="one-at-a-time", queue={"name": "chaos-one", "concurrency_limit": 1})
     async def body(ctx: WorkflowContext) -> str:
         await ctx.step.run("a", outside.effect)
@@ -106,7 +106,6 @@ def queue_of_one(outside: Outside) -> Program:
         return await ctx.step.run("b", outside.effect)
 
     async def drive(env: Environment) -> Any:
-        running.clear()
         handles = [await env.start(body, id=f"run{n}") for n in range(3)]
         return [await env.finish(handle) for handle in handles]
 
@@ -130,7 +129,7 @@ def queue_of_children(outside: Outside) -> Program:
     return to_the_end(body, child)
 
 
-@case("cancelled in a queue")
+@case("cancelled in a queue", loose={"run1"})  # it may get through before a cancel whose handler died
 def cancelled_in_queue(outside: Outside) -> Program:
     @workflow(id="queued-cancel", queue={"name": "chaos-cancel", "concurrency_limit": 1})
     async def body(ctx: WorkflowContext) -> str:
@@ -163,7 +162,7 @@ def triggered(outside: Outside) -> Program:
     return Program([body], drive)
 
 
-@case("event batches")
+@case("event batches", loose={"r#a"})  # how they are grouped depends on when they come
 def event_batches(outside: Outside) -> Program:
     @workflow(id="batched", trigger_on_event="counted", batch_size=2, batch_timeout_seconds=60)
     async def body(ctx: WorkflowContext, events: BatchEventPayload) -> Any:
@@ -174,14 +173,16 @@ def event_batches(outside: Outside) -> Program:
             await env.publish("counted", n, event_id=f"e{n}")
         await calm(env)
         runs = await env.client.list_executions(workflow_id="batched")
-        return sorted([await env.finish(run.id) for run in runs])
+        taken = [await env.finish(run.id) for run in runs]
+        assert all(0 < len(some) <= 2 for some in taken)
+        return sorted(one for some in taken for one in some)
 
     return Program([body], drive)
 
 
 @case("schedule")
 def schedule(outside: Outside) -> Program:
-    @workflow(id="scheduled", schedule="0 */6 * * *")
+    @workflow(id="scheduled", schedule="0 6,12 1 1 *")
     async def body(ctx: WorkflowContext, tick: SchedulePayload) -> str:
         await ctx.step.run("a", outside.effect)
         await ctx.step.wait_for("rest", minutes=10)
@@ -211,9 +212,10 @@ def as_new(outside: Outside) -> Program:
 
     async def drive(env: Environment) -> Any:
         handle = await env.start(parent, id="run")
-        await env.settle()
+        await calm(env)
         for n in range(3):
             await env.publish("ticks", n, event_id=f"e{n}")
+            await calm(env)  # a later event may be delivered before one whose handler died
         return await env.finish(handle)
 
     return Program([parent, body], drive)

@@ -122,19 +122,19 @@ def at_most_once(outside: Outside) -> Program:
 
 @case("large payloads")
 def large(outside: Outside) -> Program:
-    extra = noise(110_000, "more")
+    given, made, found = (noise(130_000, seed) for seed in ("given", "made", "found"))
 
     @workflow(id="large-child")
-    async def child(ctx: WorkflowContext, text: str) -> str:
-        return await ctx.step.run("half", outside.effect, text[: len(text) // 2])
+    async def child(ctx: WorkflowContext) -> str:
+        return await ctx.step.run("find", outside.effect, found)
 
     @workflow(id="large")
-    async def body(ctx: WorkflowContext, text: str) -> dict[str, Any]:
-        more = await ctx.step.run("more", outside.effect, extra)
-        half = await ctx.step.invoke_and_wait("child", child, more + text)
-        return {"half": half, "text": text}
+    async def body(ctx: WorkflowContext, text: str) -> list[int]:
+        more = await ctx.step.run("make", outside.effect, made)
+        other = await ctx.step.invoke_and_wait("child", child)
+        return [len(text), len(more), len(other), text == given, more == made, other == found]
 
-    return to_the_end(body, child, payload=noise(110_000))
+    return to_the_end(body, child, payload=given)
 
 
 @case("body retried")
