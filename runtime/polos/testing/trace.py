@@ -7,10 +7,33 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from polos.core import items
 from polos.core.conditions import Item
+from polos.engine.commands import moment
 
 _SHOWN = 60
-_HIDDEN = frozenset({"pk", "sk"})
+_A_MOMENT = 10**12
+_HIDDEN = frozenset(
+    {
+        items.PK, items.SK, items.LEASE_MESSAGE, items.SPENT, items.FINISHER, items.TTL, items.BUCKET,
+        items.BUCKET_SORT, items.START, items.RAN, items.WRITER,
+    }
+)  # fmt: skip
+_BOTH = {
+    items.EPOCH: "epoch", items.FAILURE: "failure", items.WORKFLOW: "workflow", items.GENERATION: "generation",
+}  # fmt: skip
+_EXECUTION = _BOTH | {
+    items.STATUS: "status", items.LEASE_TOKEN: "lease", items.LEASE_UNTIL: "until", items.WAKE: "wakes",
+    items.STARTED: "started", items.CREATED: "created", items.PROGRESS: "progress", items.WAITING_FOR: "waits for",
+    items.ENDED: "ended", items.RESULT: "result", items.INPUT: "input", items.CANCEL: "cancel",
+    items.CANCEL_AT: "strikes at", items.NOT_BEFORE: "not before", items.RETRIES: "retries", items.NEXT: "successor",
+    items.FINAL_STATE: "state", items.PAUSED: "paused", items.DROPPED: "a retry drops", items.WAITING_SK: "in line",
+}  # fmt: skip
+_RECORD = _BOTH | {
+    items.STATE: "", items.KIND: "kind", items.VALUE: "value", items.AT: "at", items.BEGAN: "began",
+    items.ATTEMPTS: "attempts", items.DUE: "due", items.CHILD: "child", items.TOPIC: "topic", items.EVENT_ID: "event",
+}  # fmt: skip
+_STATES = {items.DECIDED: "decided", items.ARMED: "armed", items.RETRYING: "between two attempts"}
 
 
 @dataclass
@@ -68,16 +91,20 @@ def _changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) 
         return ""
     if after is None:
         return "removed"
+    names = _EXECUTION if after.get(items.SK) == items.EXECUTION else _RECORD
     parts: list[str] = []
     for name in [*after, *(name for name in before or {} if name not in after)]:
         old, new = (before or {}).get(name), after.get(name)
         if name not in _HIDDEN and old != new:
-            parts.append(f"{name}={_value(new)}" if before is None else f"{name}: {_value(old)} → {_value(new)}")
+            shown, value = names.get(name, name), _value(name, new)
+            parts.append(f"{shown} {value}" if old is None else f"{shown} {_value(name, old)} → {value}")
     return ("new: " if before is None else "") + ", ".join(parts)
 
 
-def _value(value: Any) -> str:
+def _value(name: str, value: Any) -> str:
     if value is None:
         return "–"
-    text = str(value)
+    if isinstance(value, int) and value > _A_MOMENT:
+        return f"{moment(value):%d %b %H:%M:%S}"
+    text = _STATES.get(str(value), str(value)) if name == items.STATE else str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
