@@ -97,14 +97,15 @@ def _changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) 
         old, new = (before or {}).get(name), after.get(name)
         if name not in _HIDDEN and old != new:
             shown, value = names.get(name, name), _value(name, new)
-            parts.append(f"{shown} {value}" if old is None else f"{shown} {_value(name, old)} → {value}")
+            said = value if old is None else f"{_value(name, old)} → {value}"
+            parts.append(f"{shown} {said}".strip())
     return ("new: " if before is None else "") + ", ".join(parts)
 
 
 def _value(name: str, value: Any) -> str:
     if value is None:
         return "–"
-    if isinstance(value, int) and value > _A_MOMENT:
+    if isinstance(value, int) and _A_MOMENT < value < 5 * _A_MOMENT:
         return f"{moment(value):%d %b %H:%M:%S}"
     text = _STATES.get(str(value), str(value)) if name == items.STATE else str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
