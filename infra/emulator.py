@@ -22,8 +22,8 @@ is deployed:
   encrypted.
 - A Lambda function gets the variables of the emulator's own process. Only some are kept from it (see `_clean`).
 
-It differs in more, which the lane that uses it says in tests/emulator/README.md. `GET /_polos/log` tells what was
-asked of the emulator, a line each, for the lane's table.
+It differs in more: schedules fire on a tick of ten seconds and all in UTC, rules and schedules have no dead letters,
+nothing throttles. `GET /_polos/log` tells what was asked of the emulator, a line each, for the lane's table.
 """
 
 from __future__ import annotations

@@ -20,16 +20,24 @@ class Line:
 
 
 @dataclass
+class Lap:
+    """The time of a scenario where it is not that of the block: one that began in the background."""
+
+    seconds: float | None = None
+
+
+@dataclass
 class Measured:
     lines: list[Line] = field(default_factory=list[Line])
 
     @contextlib.contextmanager
-    def scenario(self, emulator: Emulator, name: str, *, since: int | None = None, tag: str = "") -> Iterator[None]:
+    def scenario(self, emulator: Emulator, name: str, *, since: int | None = None, tag: str = "") -> Iterator[Lap]:
         """Count what happens inside. What carries another scenario's tag, as those in the background do, is not its."""
         position = len(emulator.entries()) if since is None else since
         began = time.monotonic()
-        yield
-        seconds = time.monotonic() - began
+        lap = Lap()
+        yield lap
+        seconds = time.monotonic() - began if lap.seconds is None else lap.seconds
         own = [entry for entry in emulator.entries(position) if entry["tag"] == tag]
         invocations = [entry for entry in own if entry["kind"] == "invocation"]
         failed = sum(bool(entry["failed"]) for entry in invocations)

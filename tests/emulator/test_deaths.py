@@ -19,8 +19,9 @@ def test_a_process_killed_in_a_step_is_recovered_by_redelivery(
         assert detail[0] == [1, 2]  # the recorded step ran once, the deadly one twice
         assert detail[1].invocations == 2
 
-    with measured.scenario(stack.emulator, "killed in a step", since=background.since, tag=KILLED):
+    with measured.scenario(stack.emulator, "killed in a step", since=background.since, tag=KILLED) as lap:
         drive(stack, body)
+        lap.seconds = drive(stack, lambda polos: took(polos, KILLED))
 
 
 def test_a_function_that_runs_into_its_timeout_is_recovered_by_redelivery(
@@ -30,8 +31,9 @@ def test_a_function_that_runs_into_its_timeout_is_recovered_by_redelivery(
         assert await polos.wait_for_result(STUCK, timeout=200) == [1, 1]
         assert (await polos.describe(STUCK)).invocations == 2
 
-    with measured.scenario(stack.emulator, "function timeout", since=background.since, tag=STUCK):
+    with measured.scenario(stack.emulator, "function timeout", since=background.since, tag=STUCK) as lap:
         drive(stack, body)
+        lap.seconds = drive(stack, lambda polos: took(polos, STUCK))
 
 
 def test_a_step_longer_than_the_function_is_left_and_tried_by_a_fresh_invocation(
@@ -43,8 +45,11 @@ def test_a_step_longer_than_the_function_is_left_and_tried_by_a_fresh_invocation
         assert await polos.wait_for_result(OVERLONG, timeout=200) == [1, 2]
         assert (await polos.describe(OVERLONG)).invocations == 2
 
-    with measured.scenario(stack.emulator, "step longer than the function", since=background.since, tag=OVERLONG):
+    with measured.scenario(
+        stack.emulator, "step longer than the function", since=background.since, tag=OVERLONG
+    ) as lap:
         drive(stack, body)
+        lap.seconds = drive(stack, lambda polos: took(polos, OVERLONG))
 
 
 def test_five_deaths_in_a_row_end_an_execution_where_everybody_sees_it(
@@ -59,5 +64,12 @@ def test_five_deaths_in_a_row_end_an_execution_where_everybody_sees_it(
         assert len((background.folder / DOOMED / "deadly").read_text()) == 5
         assert DOOMED in [line.id for line in await lately(polos, "doomed", "failed")]
 
-    with measured.scenario(stack.emulator, "five deaths", since=background.since, tag=DOOMED):
+    with measured.scenario(stack.emulator, "five deaths", since=background.since, tag=DOOMED) as lap:
         drive(stack, body)
+        lap.seconds = drive(stack, lambda polos: took(polos, DOOMED))
+
+
+async def took(polos: Polos, execution_id: str) -> float:
+    detail = await polos.describe(execution_id)
+    assert detail.completed_at is not None
+    return (detail.completed_at - detail.created_at).total_seconds()
