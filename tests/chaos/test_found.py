@@ -23,3 +23,12 @@ def test_a_turn_near_its_limit_whose_next_attempt_is_due_does_not_spin() -> None
     outcome = simulate(1, plan=plan, faults=False, invocation_seconds=20.0)
     assert outcome.violations == []
     assert outcome.events < 400
+
+
+def test_two_that_never_fit_into_an_invocation_do_not_pass_a_slot_to_and_fro_for_ever() -> None:
+    """Waiting in line between two cut-off attempts counted as progress, so that neither was ever a crash loop."""
+    step = Op("step", "s1", seconds=47.0)
+    roots = tuple(Root(f"x{n}", "sim-main", (step,), 0.0, (("queue", "q1"),)) for n in range(2))
+    outcome = simulate(1, plan=Plan("slots", roots), faults=False, invocation_seconds=25.0)
+    assert outcome.violations == []
+    assert outcome.invocations < 60

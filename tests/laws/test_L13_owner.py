@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from polos import WorkflowContext, workflow
-from polos.ports import Limits
+from polos.engine.ledger import Holder
+from polos.ports import ConditionFailed, Limits
 from tests.laws.mixed import Mixed
 from tests.laws.worlds import World, law
 
@@ -111,6 +112,29 @@ async def test_L13_a_lease_is_renewed_for_as_long_as_a_step_takes(world: World) 
         assert await env.finish(handle) == "slow"
         assert (await env.describe(handle)).invocations == 1
     assert world.ran("slow") == 1
+
+
+@law
+async def test_L13_a_renewal_that_comes_late_does_not_shorten_the_one_after_it(world: World) -> None:
+    @workflow(id="l13-late-renewal")
+    async def body(ctx: WorkflowContext) -> str:
+        return await ctx.step.run("a", world.effect, "a")
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        gate = world.wire.block("put r#a")
+        owner = world.begin()
+        await gate.reach()
+        item = world.execution(handle)
+        holder, until = Holder(handle.id, 1, str(item["lt"])), int(str(item["lu"]))
+        ledger = env.harness.engine.ledger
+        ledger.renew(holder, until + 30_000)
+        with pytest.raises(ConditionFailed):
+            ledger.renew(holder, until + 15_000)
+        assert world.execution(handle)["lu"] == until + 30_000
+        gate.release()
+        await owner.end()
+        assert await env.finish(handle) == "a"
 
 
 @law

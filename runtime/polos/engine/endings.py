@@ -100,9 +100,16 @@ class Endings:
             notices.died(self._engine, self._turn.workflow.id)
 
     def wait_for_slot(self, place: str) -> bool:
-        """Suspend in line for a slot. False: something came meanwhile, so try again."""
+        """Suspend in line for a slot. False: something came meanwhile, so try again.
+
+        That is no progress: the deaths in a row stay as many. Where there may be some, the records are read first.
+        """
+        turn = self._turn
+        if turn.progress < turn.epoch - 1 and not turn.history.loaded:
+            turn.load_history()
+        about = {items.STATUS: "queued", items.WAITING_SK: place, items.PROGRESS: self.base() + 1}
         try:
-            self._give_back({items.STATUS: "queued", items.WAITING_SK: place, **self._ran()})
+            self._give_back({**about, **self._ran()})
         except Reload:
             self._turn.read_again()
             return False

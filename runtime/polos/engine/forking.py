@@ -67,7 +67,7 @@ def fork(
         copies.replace(source, key, value)
     copies.order(source.history)
     for one in copies.made:
-        engine.table.put(one)
+        engine.ledger.note(items.Key(items.text(one, items.PK), items.text(one, items.SK)), one)
     given = items.document(item, items.START)
     options = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
     command = Start.of(new, workflow.id, stored, engine.now(), {**options, "forked": source.id})

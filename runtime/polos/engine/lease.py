@@ -77,7 +77,9 @@ class Lease:
         sent = clock.monotonic()
         try:
             item = self._ledger.renew(self.holder, millis(clock.now()) + int(limits.lease * 1000))
-        except ConditionFailed:
+        except ConditionFailed as failed:
+            if failed.item is not None and failed.item.get(items.LEASE_TOKEN) == self.holder.token:
+                return True  # one's own, and longer than this: the clock went back, or the reply was lost
             self._give_up()
             return False
         except Exception:  # noqa: BLE001 - a throttled renewal is tried again at the next beat; `check` guards the end

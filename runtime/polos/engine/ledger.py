@@ -119,7 +119,9 @@ class Ledger:
         self.table.update(holder.key, change, AllOf(holder.fence, OPEN))
 
     def renew(self, holder: Holder, until: int) -> Item:
-        return self.table.update(holder.key, Change(set={items.LEASE_UNTIL: until}), holder.fence)
+        """Never to an earlier end: a renewal that comes late would shorten the one after it (race "late renewal")."""
+        later = AllOf(holder.fence, AtMost(items.LEASE_UNTIL, until))
+        return self.table.update(holder.key, Change(set={items.LEASE_UNTIL: until}), later)
 
     def suspend(self, holder: Holder, wake: int, spent: list[str], attributes: Mapping[str, Value]) -> Item:
         """Give the lease back, unless something came since the wake count was read (race "lost wake-up")."""

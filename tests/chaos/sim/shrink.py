@@ -8,6 +8,7 @@ from tests.chaos.sim.programs import Plan
 from tests.chaos.sim.simulate import Outcome, simulate
 
 _TRIES = 600
+_SHOWN = 200
 
 
 def shrink(failed: Outcome) -> Outcome:
@@ -22,7 +23,10 @@ def report(small: Outcome) -> str:
     ]
     acts = [f"  at {act.at:.1f} s: {act.kind} {act.target or act.topic} {act.step}" for act in small.plan.acts]
     head = f"seed {small.seed}, {small.plan.shape}: {small.violations[0]}"
-    return "\n".join([head, *program, *acts, f"  faults that are needed: {len(small.struck)}", *small.lines])
+    lines = small.lines
+    if len(lines) > _SHOWN:
+        lines = [*lines[: _SHOWN - 20], "  ...", *lines[-20:]]
+    return "\n".join([head, *program, *acts, f"  faults that are needed: {len(small.struck)}", *lines])
 
 
 class _Shrinking:

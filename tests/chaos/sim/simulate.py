@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
 
-import polos.clock as product_clock
+from polos.clock import drawn_from
 from polos.engine.engine import Engine
 from tests.chaos.sim import client
 from tests.chaos.sim.ending import Ending
@@ -72,7 +70,7 @@ def simulate(
     shared = make_engine()
     world.make_engine = (lambda: shared) if strikes.shared else make_engine
     entropy = random.Random(seed ^ 0x5EED)
-    with registered(), _SameEveryTime(entropy):
+    with registered(), drawn_from(entropy):
         client.begin(world, drawn)
         world.run()
         Ending(world, drawn, table).check()
@@ -83,20 +81,3 @@ def simulate(
         world.events, world.t,
         shown.lines if shown is not None else [],
     )  # fmt: skip
-
-
-class _SameEveryTime:
-    """The product's random numbers, drawn from a seed; and a sequence of events that each process counts for itself."""
-
-    def __init__(self, entropy: random.Random) -> None:
-        self._entropy = entropy
-        self._clock: Any = product_clock
-
-    def __enter__(self) -> None:
-        self._before = self._clock.os, self._clock.random
-        self._clock.os = SimpleNamespace(urandom=self._entropy.randbytes)
-        self._clock.random = SimpleNamespace(SystemRandom=lambda: self._entropy)
-        self._clock._last_sequence = 0
-
-    def __exit__(self, *_: object) -> None:
-        self._clock.os, self._clock.random = self._before

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 START_MS: Final = int(START.timestamp() * 1000)
 _TRIES: Final = 3
-_MOST_EVENTS: Final = 60_000
+_MOST_EVENTS: Final = 12_000
 _MOST_RECEIVES: Final = 80
 _VISIBILITY: Final = 30.0
 
