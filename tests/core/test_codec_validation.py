@@ -1,0 +1,56 @@
+"""A value becomes what its annotation says, or each field that does not fit is named (SPEC 2.4, 12)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pydantic
+import pytest
+from pydantic import Field
+
+from polos.core.codec import MISSING, validate
+from polos.errors import InvalidPayloadError
+from tests.core.codec_values import Address, Movie, Order, Point, Thing
+
+
+def test_validate_gives_the_annotated_type() -> None:
+    assert validate({"street": "s"}, Address, what="The input") == Address(street="s")
+    model = Address(street="s")
+    assert validate(model, Address, what="The input") is model
+    assert validate({"x": "1"}, Point, what="The input") == Point(1)
+    assert validate(None, Address | None, what="The input") is None
+    assert validate([{"street": "s"}], list[Address], what="The input") == [model]
+    assert validate({"a": 1}, dict, what="The input") == {"a": 1}
+    thing = Thing()
+    assert validate(thing, MISSING, what="The input") is thing
+    assert validate(thing, Any, what="The input") is thing
+    assert validate({"address": {"street": "s"}}, Movie, what="The input") == {"address": model}
+
+
+def test_validate_keeps_the_order_of_a_union() -> None:
+    left = Annotated[int | str, Field(union_mode="left_to_right")]
+    right = Annotated[str | int, Field(union_mode="left_to_right")]
+    assert validate(True, left, what="x") == 1
+    assert validate("1", left, what="x") == 1
+    assert validate("1", right, what="x") == "1"
+
+
+def test_12_validate_names_each_field() -> None:
+    with pytest.raises(InvalidPayloadError) as caught:
+        validate({"items": [["a", "no"]], "total": "1"}, Order, what="The payload of workflow 'ship'")
+    message = str(caught.value)
+    assert message.startswith("The payload of workflow 'ship' does not fit Order: ")
+    assert [line.split(":")[0] for line in caught.value.errors] == ["id", "at", "items.0.1"]
+    with pytest.raises(InvalidPayloadError, match="whole value"):
+        validate(3, Address, what="The input")
+
+
+def test_12_validate_reports_annotations_and_validators_that_fail() -> None:
+    with pytest.raises(InvalidPayloadError, match="cannot validate"):
+        validate(1, Thing, what="The input")
+
+    def explode(value: object) -> object:
+        raise KeyError("boom")
+
+    with pytest.raises(InvalidPayloadError, match="KeyError"):
+        validate(1, Annotated[int, pydantic.AfterValidator(explode)], what="The input")

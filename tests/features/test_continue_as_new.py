@@ -1,0 +1,140 @@
+"""SPEC 4: going on as new under the same handle, and `patched` for changes of code; on every backend."""
+
+from __future__ import annotations
+
+import pytest
+
+from polos import (
+    WorkflowCancelledError,
+    WorkflowContext,
+    WorkflowFailedError,
+    workflow,
+)
+from tests.features.listing import listed
+from tests.features.orders import Order, Tally
+from tests.laws.worlds import World, law
+
+
+@law
+async def test_continue_as_new_goes_on_under_the_same_handle(world: World) -> None:
+    @workflow(id="exec-loop", state_schema=Tally)
+    async def body(ctx: WorkflowContext, n: int) -> str:
+        await ctx.step.run("work", world.effect)
+        await ctx.step.wait_for("nap", hours=1)
+        if n < 3:
+            await ctx.continue_as_new(n + 1)
+        return f"{n} after {ctx.execution_id.count('~')}"
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body, 1, id="loop", tags={"a": "b"}, session_id="s")
+        await env.advance(hours=1, minutes=30)
+        detail = await env.describe(handle)
+        assert (detail.id, detail.status, detail.payload) == ("loop~1", "waiting", 2)
+        assert len(detail.steps) == 2, "the history is empty again"
+        assert (detail.tags, detail.session_id) == ({"a": "b"}, "s")
+        assert await env.finish(handle) == "3 after 1"
+        assert (await handle.get(env.client))["status"] == "completed"
+        assert await handle.result() == "3 after 1"
+    assert world.ran("work") == 3
+
+
+@law
+async def test_continue_as_new_is_followed_by_cancel_and_by_a_waiting_parent(world: World) -> None:
+    @workflow(id="exec-loop-child")
+    async def child(ctx: WorkflowContext, n: int) -> int:
+        await ctx.step.wait_for("nap", hours=1)
+        if n < 3:
+            await ctx.continue_as_new(n + 1)
+        return n
+
+    @workflow(id="exec-loop-endless")
+    async def endless(ctx: WorkflowContext) -> None:
+        await ctx.step.wait_for("nap", hours=1)
+        await ctx.continue_as_new()
+
+    @workflow(id="exec-loop-parent")
+    async def parent(ctx: WorkflowContext) -> int:
+        return await ctx.step.invoke_and_wait("c", child, 1)
+
+    async with world.deploy(parent, child, endless) as env:
+        handle, loop = await env.start(parent), await env.start(endless)
+        assert await env.finish(handle) == 3
+        await env.advance(hours=5)
+        assert await env.cancel(loop) is True
+        with pytest.raises(WorkflowCancelledError):
+            await env.finish(loop)
+        assert await env.cancel(loop) is False
+        await env.advance(hours=5)
+        lines = await listed(env, workflow_id="exec-loop-endless")
+        assert [line.status for line in lines].count("cancelled") == 1
+        assert all(line.status in ("cancelled", "completed") for line in lines)
+
+
+@pytest.mark.parametrize("at", ["^put p#", "^finish", "^send start"])
+@law
+async def test_continue_as_new_does_not_lose_a_cancel_that_comes_meanwhile(world: World, at: str) -> None:
+    @workflow(id="exec-loop-race")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.wait_for("nap", hours=1)
+        await ctx.continue_as_new()
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.settle()
+        env.harness.clock.advance(3601)
+        gate = world.wire.block(at)
+        owner = await world.run_until(gate)
+        assert owner is not None
+        assert await env.cancel(handle)
+        for one in world.take_all():
+            await world.begin(one).end()
+        gate.release()
+        await owner.end()
+        with pytest.raises(WorkflowCancelledError):
+            await env.finish(handle)
+        assert (await env.describe(handle)).invocations <= 2
+
+
+@law
+async def test_continue_as_new_refuses_a_payload_that_does_not_validate(world: World) -> None:
+    @workflow(id="exec-loop-bad")
+    async def body(ctx: WorkflowContext, order: Order) -> None:
+        await ctx.continue_as_new({"item": "x", "count": "many"})
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body, Order(item="hat"))
+        with pytest.raises(WorkflowFailedError, match="count"):
+            await env.finish(handle)
+
+
+@law
+async def test_patched_is_false_for_executions_that_were_past_it_and_true_for_others(world: World) -> None:
+    @workflow(id="exec-patched")
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.run("first", world.effect)
+        await ctx.step.wait_for("nap", hours=1)
+        await ctx.step.run("second", world.effect)
+        return "old"
+
+    old = body
+
+    @workflow(id="exec-patched")
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.run("first", world.effect)
+        new = await ctx.step.patched("skip-the-nap")
+        if not new:
+            await ctx.step.wait_for("nap", hours=1)
+            await ctx.step.run("second", world.effect)
+            return "old way"
+        await ctx.step.wait_for("breath", minutes=1)
+        return "new way"
+
+    async with world.deploy(old) as env:
+        past = await env.start(old)
+        await env.settle()
+        not_yet = await env.start(old)
+        env.deploy(body)
+        fresh = await env.start(body)
+        assert await env.finish(past) == "old way"
+        assert await env.finish(not_yet) == "new way"
+        assert await env.finish(fresh) == "new way"

@@ -1,0 +1,131 @@
+"""SPEC 4: `retry` of a failed execution, and of a child; on every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from polos import (
+    ChildWorkflowError,
+    ExecutionStateError,
+    WorkflowContext,
+    WorkflowFailedError,
+    workflow,
+)
+from tests.features.orders import by_key
+from tests.laws.worlds import World, law
+
+
+@law
+async def test_retry_drops_only_the_failure_and_what_followed(world: World) -> None:
+    broken = [True]
+
+    def charge() -> str:
+        world.effect()
+        if broken[0]:
+            raise ValueError("card refused")
+        return "charged"
+
+    @workflow(id="exec-retried")
+    async def body(ctx: WorkflowContext) -> list[Any]:
+        got = [await ctx.step.run("reserve", world.effect), await ctx.step.uuid("id")]
+        try:
+            await ctx.step.run("bonus", lambda: world.effect() and 1 / 0, max_retries=0)
+        except Exception:  # noqa: BLE001 - a failure that was caught stays on record
+            got.append("no bonus")
+        got.append(await ctx.step.run("charge", charge, max_retries=0))
+        return got
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        with pytest.raises(WorkflowFailedError, match="card refused"):
+            await env.finish(handle)
+        kept = by_key((await env.describe(handle)).steps)["id"]
+        broken[0] = False
+        again = await env.client.retry(handle.id)
+        assert again.id == handle.id
+        assert await env.finish(handle) == ["reserve", kept.result, "no bonus", "charged"]
+        detail = await env.describe(handle)
+        assert (detail.status, detail.error) == ("completed", None)
+        with pytest.raises(ExecutionStateError, match="is completed; retry is not possible"):
+            await env.client.retry(handle.id)
+    assert [world.ran(key) for key in ("reserve", "bonus", "charge")] == [1, 1, 2]
+
+
+@law
+async def test_retry_of_what_has_not_failed_is_refused(world: World) -> None:
+    @workflow(id="exec-unfailed")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.wait_for("long", days=1)
+
+    async with world.deploy(body) as env:
+        queued, waiting, cancelled = [await env.start(body, id=name) for name in ("q", "w", "c")]
+        with pytest.raises(ExecutionStateError, match="queued"):
+            await env.client.retry(queued.id)
+        await env.settle()
+        await env.cancel(cancelled)
+        await env.settle()
+        for handle, status in ((waiting, "waiting"), (cancelled, "cancelled")):
+            with pytest.raises(ExecutionStateError, match=f"is {status}") as raised:
+                await env.client.retry(handle.id)
+            assert (raised.value.status, raised.value.execution_id) == (status, handle.id)
+            assert (await env.describe(handle)).status == status
+
+
+@law
+async def test_retry_starts_children_of_its_own_generation(world: World) -> None:
+    broken = [True]
+
+    @workflow(id="exec-gen-child", max_retries=0)
+    async def child(ctx: WorkflowContext, name: str) -> str:
+        await ctx.step.run(f"work-{name}", world.effect)
+        if broken[0] and name == "bad":
+            raise ValueError("broken")
+        return name
+
+    @workflow(id="exec-gen")
+    async def body(ctx: WorkflowContext) -> list[str]:
+        return [await ctx.step.invoke_and_wait(name, child, name) for name in ("good", "bad")]
+
+    async with world.deploy(body, child) as env:
+        handle = await env.start(body)
+        with pytest.raises(WorkflowFailedError):
+            await env.finish(handle)
+        before = (await env.describe(handle)).children
+        broken[0] = False
+        await env.client.retry(handle.id)
+        assert await env.finish(handle) == ["good", "bad"]
+        after = (await env.describe(handle)).children
+        assert set(before) == {f"{handle.id}/good", f"{handle.id}/bad"}
+        assert set(after) == {f"{handle.id}/good", f"{handle.id}/bad@1"}
+        assert (await env.describe(f"{handle.id}/bad")).status == "failed", "the first one stays as it ended"
+    assert (world.ran("work-good"), world.ran("work-bad")) == (1, 2)
+
+
+@law
+async def test_retry_of_a_child_does_not_tell_its_parent_again(world: World) -> None:
+    broken = [True]
+
+    @workflow(id="exec-told-child", max_retries=0)
+    async def child(ctx: WorkflowContext) -> str:
+        if broken[0]:
+            raise ValueError("broken")
+        return "mended"
+
+    @workflow(id="exec-told")
+    async def body(ctx: WorkflowContext) -> str:
+        try:
+            return await ctx.step.invoke_and_wait("c", child)
+        except ChildWorkflowError as error:
+            await ctx.step.wait_for("think", hours=1)
+            return f"{error.status}: {error.error}"
+
+    async with world.deploy(body, child) as env:
+        handle = await env.start(body)
+        await env.settle()
+        broken[0] = False
+        again = await env.client.retry(f"{handle.id}/c")
+        await env.settle()
+        assert (await env.client.get_execution(again.id))["result"] == "mended"
+        assert await env.finish(handle) == "failed: ValueError: broken"
