@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from polos import (
-    WorkflowState,
-)
+from polos import WorkflowState
 from polos.types.types import StepDetail
 
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polos import (
-    WorkflowCancelledError,
-    WorkflowContext,
-    WorkflowFailedError,
-    workflow,
-)
+from polos import WorkflowCancelledError, WorkflowContext, WorkflowFailedError, workflow
 from tests.features.listing import listed
 from tests.features.orders import Order, Tally
 from tests.laws.worlds import World, law

@@ -9,13 +9,7 @@ from typing import Any
 
 import pytest
 
-from polos import (
-    BatchWorkflowInput,
-    ExecutionNotFoundError,
-    WorkflowContext,
-    WorkflowFailedError,
-    workflow,
-)
+from polos import BatchWorkflowInput, ExecutionNotFoundError, WorkflowContext, WorkflowFailedError, workflow
 from tests.features.listing import listed
 from tests.features.orders import Order, Tally, by_key
 from tests.laws.worlds import World, law

@@ -6,12 +6,7 @@ from typing import Any
 
 import pytest
 
-from polos import (
-    BatchWorkflowInput,
-    InvalidPayloadError,
-    WorkflowContext,
-    workflow,
-)
+from polos import BatchWorkflowInput, InvalidPayloadError, WorkflowContext, workflow
 from tests.features.listing import listed
 from tests.features.orders import Order
 from tests.laws.worlds import World, law

@@ -6,13 +6,7 @@ from typing import Any
 
 import pytest
 
-from polos import (
-    ChildWorkflowError,
-    ExecutionStateError,
-    WorkflowContext,
-    WorkflowFailedError,
-    workflow,
-)
+from polos import ChildWorkflowError, ExecutionStateError, WorkflowContext, WorkflowFailedError, workflow
 from tests.features.orders import by_key
 from tests.laws.worlds import World, law
 

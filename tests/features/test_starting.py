@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from polos import (
-    InvalidPayloadError,
-    WorkflowContext,
-    workflow,
-)
+from polos import InvalidPayloadError, WorkflowContext, workflow
 from tests.features.listing import listed
 from tests.features.orders import Order, Tally
 from tests.laws.worlds import World, law

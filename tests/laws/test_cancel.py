@@ -7,12 +7,7 @@ import contextlib
 
 import pytest
 
-from polos import (
-    ChildWorkflowError,
-    WorkflowCancelledError,
-    WorkflowContext,
-    workflow,
-)
+from polos import ChildWorkflowError, WorkflowCancelledError, WorkflowContext, workflow
 from tests.laws.worlds import World, law
 
 

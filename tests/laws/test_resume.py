@@ -6,11 +6,7 @@ from typing import Any
 
 import pytest
 
-from polos import (
-    StepTimeoutError,
-    WorkflowContext,
-    workflow,
-)
+from polos import StepTimeoutError, WorkflowContext, workflow
 from polos.engine import starting
 from tests.laws.worlds import World, law
 

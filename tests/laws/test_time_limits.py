@@ -6,12 +6,7 @@ from typing import Any
 
 import pytest
 
-from polos import (
-    ChildWorkflowError,
-    WorkflowContext,
-    WorkflowTimeoutError,
-    workflow,
-)
+from polos import ChildWorkflowError, WorkflowContext, WorkflowTimeoutError, workflow
 from tests.laws.worlds import World, law
 
 

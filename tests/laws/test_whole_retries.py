@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 
-from polos import (
-    WorkflowContext,
-    WorkflowFailedError,
-    workflow,
-)
+from polos import WorkflowContext, WorkflowFailedError, workflow
 from tests.laws.worlds import World, law
 
 
