@@ -63,13 +63,13 @@ def load(path: Path) -> dict[str, Any]:
     return yaml_parse(path.read_text())
 
 
-def translate(template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    """What SAM's transform makes of a template. The code is named as in a packaged template."""
+def translate(template: dict[str, Any], parameters: dict[str, Any], package: str = "package.zip") -> dict[str, Any]:
+    """What SAM's transform makes of a template. The code is named as in a packaged template: by its hash, there."""
     from samtranslator.parser.parser import Parser
     from samtranslator.translator.translator import Translator
 
     template = copy.deepcopy(template)
-    template["Globals"]["Function"]["CodeUri"] = {"Bucket": "artifacts", "Key": "package.zip"}
+    template["Globals"]["Function"]["CodeUri"] = {"Bucket": "artifacts", "Key": package}
     translator: Any = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
     return dict(translator.translate(template, parameters))
 
