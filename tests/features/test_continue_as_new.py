@@ -65,6 +65,27 @@ async def test_continue_as_new_is_followed_by_cancel_and_by_a_waiting_parent(wor
         assert all(line.status in ("cancelled", "completed") for line in lines)
 
 
+@law
+async def test_continue_as_new_finds_the_newest_of_a_long_chain_in_few_reads(world: World) -> None:
+    @workflow(id="exec-loop-long")
+    async def body(ctx: WorkflowContext, n: int) -> int:
+        if n < 40:
+            await ctx.continue_as_new(n + 1)
+        await ctx.step.wait_for("nap", hours=1)
+        return n
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body, 0, id="long")
+        await env.settle()
+        env.requests.clear()
+        found = await handle.get(env.client)
+        assert (found["id"], found["status"]) == ("long~40", "waiting")
+        assert env.requests["GetItem"] <= 12
+        for number in range(39):
+            assert (await env.client.get_execution(f"long~{number + 1}"))["id"] == "long~40"
+        assert await env.finish(handle) == 40
+
+
 @pytest.mark.parametrize("at", ["^put p#", "^finish", "^send start"])
 @law
 async def test_continue_as_new_does_not_lose_a_cancel_that_comes_meanwhile(world: World, at: str) -> None:

@@ -37,6 +37,29 @@ async def test_cancel_execution_is_true_once_and_false_after_the_end(world: Worl
 
 
 @law
+async def test_a_timer_that_a_cancel_struck_is_shown_as_abandoned_and_one_of_the_cleanup_as_completed(
+    world: World,
+) -> None:
+    @workflow(id="exec-struck")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.wait_for("before", minutes=1)
+        try:
+            await ctx.step.wait_for("struck", hours=1)
+        finally:
+            await ctx.step.wait_for("cleanup", hours=3)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.advance(minutes=10)
+        await env.cancel(handle)
+        await env.advance(hours=5)
+        detail = await env.describe(handle)
+    assert detail.status == "cancelled"
+    shown = {step.key: (step.status, step.ended_at is not None) for step in detail.steps}
+    assert shown == {"before": ("completed", True), "struck": ("abandoned", False), "cleanup": ("completed", True)}
+
+
+@law
 async def test_terminate_ends_at_once_without_cleanup_and_descendants_too(world: World) -> None:
     @workflow(id="exec-grandchild")
     async def grandchild(ctx: WorkflowContext) -> None:

@@ -110,3 +110,8 @@ class History:
         """The tick at which a cancel was thrown into the body, if it was."""
         value = self.execution.get(items.CANCEL_AT)
         return value if isinstance(value, int) else None
+
+    def struck_at(self, key: str) -> int | None:
+        """When a cancel struck (ms), if it did after the body had asked for this operation."""
+        moment, asked = items.numbers(self.execution, items.STRUCK) or (None, 0)
+        return moment if (self.asked(key) or 0) <= asked else None

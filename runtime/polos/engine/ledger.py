@@ -131,9 +131,12 @@ class Ledger:
         )
         return self.table.update(holder.key, change, AllOf(holder.fence, Equals(items.WAKE, wake)))
 
-    def cancel_at(self, holder: Holder, tick: int, mode: str) -> Item:
-        """Record where in the body's history a cancel strikes; the first position stands."""
-        change = Change(default={items.CANCEL_AT: tick, items.CANCEL: mode})
+    def cancel_at(self, holder: Holder, tick: int, mode: str, now: int, asked: int) -> Item:
+        """Record where in the body's history a cancel strikes; the first position stands.
+
+        When that was, and how much the body had asked for, is for those who look at it.
+        """
+        change = Change(default={items.CANCEL_AT: tick, items.CANCEL: mode, items.STRUCK: [now, asked]})
         return self.table.update(holder.key, change, holder.fence)
 
     def finish(self, holder: Holder, attributes: Mapping[str, Value]) -> Item:

@@ -294,6 +294,7 @@ def _step(engine: Engine, history: History, key: str, record: Item | None, mark:
             status, error = "retrying", _error(record)
         elif state == items.ARMED:
             until = items.number(history.execution, items.ENDED, engine.now())  # one that lost never completes
+            until = min(until, history.struck_at(key) or until)
             done = kind == "timer" and items.number(record, items.DUE) <= until
             status = "completed" if done else "waiting"
             ended_at = detail.get("due") if done else None

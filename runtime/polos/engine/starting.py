@@ -15,7 +15,7 @@ from polos.clock import new_id, next_sequence
 from polos.core import codec, items
 from polos.core.conditions import Item
 from polos.core.identity import check_event_type, check_execution_id, check_step_key, check_topic
-from polos.engine import commands
+from polos.engine import commands, successors
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
 from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
@@ -121,9 +121,9 @@ def _tags(given: Any) -> dict[str, str]:
 
 
 def find(engine: Engine, execution_id: str) -> Item:
-    """The execution item, or that of the successor with which it went on. 1 request each.
+    """The execution item, or that of the newest link of the chain that it went on as.
 
-    Raises `ExecutionNotFoundError`.
+    1 request; for a chain that went on n times 2 log2(n) + 1. Raises `ExecutionNotFoundError`.
     """
     try:
         item = engine.table.get(items.execution(check_execution_id(execution_id)))
@@ -131,11 +131,23 @@ def find(engine: Engine, execution_id: str) -> Item:
         item = None
     if item is None or items.WORKFLOW not in item:
         raise ExecutionNotFoundError(str(execution_id))
+    return _newest(engine, item)
+
+
+def _newest(engine: Engine, item: Item) -> Item:
+    """The newest link of a chain from one of its links; where the start of the next is on its way, this one as open.
+
+    The ids of the links count up: strides double up to the first that is not there, and then halve.
+    """
+    stride, growing = 1, True
     while items.NEXT in item:
-        following = engine.table.get(items.execution(items.text(item, items.NEXT)))
-        if following is None or items.WORKFLOW not in following:
-            return {name: value for name, value in item.items() if name != items.ENDED}  # its start is on its way
-        item = following
+        following = engine.table.get(items.execution(successors.id_after(item, stride)))
+        if following is not None and items.WORKFLOW in following:
+            item, stride = following, stride * 2 if growing else max(1, stride // 2)
+        elif stride > 1:
+            growing, stride = False, stride // 2
+        else:
+            return {name: value for name, value in item.items() if name != items.ENDED}
     return item
 
 

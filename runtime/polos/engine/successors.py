@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from polos.engine.turn import Turn
 
 
+def id_after(item: Item, links: int) -> str:
+    """The id of the execution so many links after that of an execution item."""
+    first, number = items.document(item, items.START).get("chain") or (items.text(item, items.PK), 0)
+    return f"{first}~{number + links}"
+
+
 def prepare(turn: Turn, payload: Any) -> tuple[str, Stored]:
     """The id of the successor and its payload. Raises `InvalidPayloadError`."""
-    first, number = turn.options.get("chain") or (turn.execution_id, 0)
-    execution_id = f"{first}~{number + 1}"
+    execution_id = id_after(turn.execution, 1)
     given = turn.workflow.accept(payload)
     text = codec.encode(given, annotation=turn.workflow.input_annotation)
     what = f"The payload of workflow {turn.workflow.id!r}"

@@ -297,7 +297,8 @@ class Turn:
         self.flush()
         self.lease.check()
         try:
-            item = self.engine.ledger.cancel_at(self.lease.holder, self.replay.tick, mode)
+            now, asked = self.engine.now(), len(self.replay.used)
+            item = self.engine.ledger.cancel_at(self.lease.holder, self.replay.tick, mode, now, asked)
         except ConditionFailed:
             raise Lost(self.execution_id) from None
         self.execution = self.history.execution = item
