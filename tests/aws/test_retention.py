@@ -10,7 +10,7 @@ from typing import Any
 import moto.s3.models as s3_models
 import pytest
 
-from polos import HistoryExpiredError, WorkflowContext, workflow
+from polos import HistoryExpiredError, InvalidPayloadError, WorkflowContext, workflow
 from polos.aws.entry import lambda_handler
 from polos.core import items
 from polos.engine import retention
@@ -42,6 +42,13 @@ async def long(ctx: WorkflowContext, text: str) -> tuple[int, int]:
 @workflow(id="kept-short")
 async def short(ctx: WorkflowContext) -> int:
     return len(await ctx.step.run("make", make))
+
+
+@workflow(id="kept-said")
+async def said(ctx: WorkflowContext, text: str) -> list[str]:
+    before = await ctx.step.run("before", lambda: text)
+    await ctx.step.wait_for("sleep", hours=1)
+    return [before, await ctx.step.run("after", lambda: text)]
 
 
 _registry.clear()
@@ -96,7 +103,7 @@ class Stack:
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     calls.clear()
-    env = Environment(backend="moto", workflows=[long, short])
+    env = Environment(backend="moto", workflows=[long, short, said])
     stack = Stack(env)
     monkeypatch.setattr(s3_models, "utcnow", lambda: env.now.replace(tzinfo=None))
     monkeypatch.setattr(retention, "_YEARS", 1)  # ten years of months take moto a second
@@ -175,6 +182,25 @@ async def test_what_has_ended_goes_with_all_that_it_stored(stack: Stack) -> None
     await stack.live(63)
     assert stack.stored(handle.id) == []
     assert stack.objects == []
+
+
+@law
+async def test_an_id_whose_records_outlive_its_execution_is_refused_and_then_free_again(stack: Stack) -> None:
+    """Otherwise the second run takes the records of the first for its own, and does nothing."""
+    first = await stack.env.start(said, "first", id="order-1")
+    await stack.env.advance(hours=2)
+    assert await stack.env.finish(first) == ["first", "first"]
+    await stack.live(21)
+    assert items.EXECUTION not in stack.stored("order-1")
+
+    with pytest.raises(InvalidPayloadError, match="'order-1' was used before"):
+        await stack.env.start(said, "second", id="order-1")
+    assert items.EXECUTION not in stack.stored("order-1")
+
+    await stack.live(70)
+    again = await stack.env.start(said, "second", id="order-1")
+    await stack.env.advance(hours=2)
+    assert await stack.env.finish(again) == ["second", "second"]
 
 
 @law

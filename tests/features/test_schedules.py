@@ -18,12 +18,20 @@ from polos import (
     schedules,
     workflow,
 )
+from polos.core import items
 from tests.features.listing import listed
 from tests.laws.worlds import World, law
 
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+async def _expire(world: World) -> None:
+    """What every backend does with the executions whose time is over."""
+    for line in await listed(world.env):
+        if world.execution(line.id).get(items.TTL, 1 << 60) < world.env.now.timestamp():
+            world.table.delete(items.execution(line.id))
 
 
 class Ticks:
@@ -127,6 +135,19 @@ async def test_schedule_overlap(world: World, overlap: str) -> None:
         else:
             assert statuses == ["completed", "completed", "waiting", "waiting"]
             assert details[1].result == "11:00 after 10:00"
+
+
+@law
+async def test_schedule_whose_ticks_are_further_apart_than_executions_are_kept_skips_none(world: World) -> None:
+    ticks = Ticks()
+    monthly = ticks.declare("sched-monthly", "0 9 1 * *")
+    async with world.deploy(monthly, start_time=at("2030-05-01 08:30")) as env:
+        for _ in range(3):
+            await env.advance(days=16)
+            await _expire(world)
+            await env.advance(days=15)
+            await _expire(world)
+    assert ticks.times == ["05-01 09:00", "06-01 09:00", "07-01 09:00", "08-01 09:00"]
 
 
 @law

@@ -133,12 +133,13 @@ def _decide(engine: Engine, tick: Tick) -> Item | None:
         if own is not None and items.WORKFLOW in own:
             return None
         decided = items.number(state, items.COUNT)
-        if tick.overlap == "skip" and _open(engine, last):
+        if tick.overlap == "skip" and _open(engine, last, items.number(state, items.AT)):
             change = Change(set={items.COUNT: decided + 1, items.SKIPPED: [*skipped, at][-engine.limits.spent :]})
         else:
             newest = items.number(state, items.LAST_TICK, -1)
             later = {items.LAST_TICK: tick.at, items.LAST_BEFORE: newest} if tick.at > newest else {}
-            change = Change(set={items.COUNT: decided + 1, items.LAST_EXECUTION: tick.execution_id, **later})
+            started = {items.LAST_EXECUTION: tick.execution_id, items.AT: engine.now()}
+            change = Change(set={items.COUNT: decided + 1, **started, **later})
         same = Equals(items.COUNT, decided) if items.COUNT in state else Not(Has(items.COUNT))
         try:
             return engine.table.update(key, change, same)
@@ -146,11 +147,18 @@ def _decide(engine: Engine, tick: Tick) -> Item | None:
             state = lost.item or {}
 
 
-def _open(engine: Engine, execution_id: str) -> bool:
+def _open(engine: Engine, execution_id: str, decided_at: int) -> bool:
+    """Whether the execution that was started last may still be open. One that is not there is on its way, or is gone.
+
+    It cannot be gone before `Limits.retention` after the decision to start it, and a start that has not been carried out
+    for so long was dropped by its queue: either way nothing is open, and ticks further apart than that are not skipped.
+    """
     if not execution_id:
         return False
     item = engine.table.get(items.execution(execution_id))
-    return item is None or items.ENDED not in item
+    if item is None:
+        return engine.now() - decided_at < int(engine.limits.retention * 1000)
+    return items.ENDED not in item
 
 
 def _record_skip(engine: Engine, tick: Tick) -> None:

@@ -30,7 +30,8 @@ _TAGS: Final = 1000
 def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: Mapping[str, Any]) -> Item:
     """Start an execution, or find the one of the same id. The execution item. 1 send and 1 put.
 
-    Raises `InvalidPayloadError` before anything is stored, or if the same id was started with another payload.
+    Raises `InvalidPayloadError` before anything is stored, or if the same id was started with another payload. With an
+    id of the caller's 1 query more.
     """
     given = workflow.accept(payload)
     text = codec.encode(given, annotation=workflow.input_annotation)
@@ -50,7 +51,7 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
         chosen["tp"] = traceparent
     command = Start.of(identity, workflow.id, stored, engine.now(), chosen)
     if execution_id is not None:
-        before = engine.table.get(items.execution(execution_id))
+        before = _before(engine, execution_id)
         if before is not None and items.WORKFLOW in before:
             _check_same(engine, before, command, text)
             if items.ENDED not in before:
@@ -65,6 +66,27 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
     if items.WORKFLOW in item:
         _check_same(engine, item, command, text)
     return item
+
+
+def _before(engine: Engine, execution_id: str) -> Item | None:
+    """The execution of this id, if there is one. 1 query of 1 item: none of its partition comes after it.
+
+    Raises `InvalidPayloadError` if the execution has expired, but what it stored has not: a new one would take that for
+    its own, and run no step again.
+    """
+    for last in engine.table.query(execution_id, limit=1, reverse=True):
+        sort_key = items.text(last, items.SK)
+        if sort_key == items.EXECUTION:
+            return last
+        since = engine.now() - int(engine.limits.retention * 1000)
+        if sort_key.startswith("u#") and items.number(last, items.AT) > since:  # a resume that came before the start
+            return None
+        if not sort_key.startswith(items.INPUT_PREFIX):  # the payload of a start that was cut off
+            raise InvalidPayloadError(
+                f"The execution id {execution_id!r} was used before. That execution is kept no longer, but not all that "
+                f"it stored has expired yet; use another id."
+            )
+    return None
 
 
 def _check_same(engine: Engine, item: Item, command: Start, text: str) -> None:
