@@ -150,6 +150,26 @@ async def test_an_outage_of_the_backend_is_no_death(world: World) -> None:
 
 
 @law
+async def test_an_outage_while_the_pauses_are_read_is_no_death(world: World) -> None:
+    """The first read of an invocation that has just claimed."""
+
+    @workflow(id="td-outage-pauses")
+    async def body(ctx: WorkflowContext) -> str:
+        return await ctx.step.run("a", world.effect)
+
+    async with world.deploy(body) as env:
+        world.limits(controls=-1.0)
+        handle = await env.start(body)
+        faults = [
+            world.wire.meanwhile("get paused of h#", raises(BackendError("down")), nth=nth) for nth in range(1, 9)
+        ]
+        for _ in faults:
+            await deliver_and_let_fail(world)
+        assert all(fault.reached for fault in faults)
+        assert await env.finish(handle) == "a"
+
+
+@law
 async def test_an_error_of_the_runtime_itself_counts_as_a_death(world: World) -> None:
     """Anything but an outage: it would come again for ever."""
 

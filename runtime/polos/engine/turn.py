@@ -76,19 +76,19 @@ class Turn:
         self.dirty = False
         self.cut = False
         self.whole = self.remaining()
-        self._take_in(self.execution)
+        self._take_in(self.execution, look=False)  # an error of the backend belongs into `run`, which can give back
         self.attempts = Attempts(self)
         self.waits = Waits(self)
         self.pace = Pace(self)
         self.beginnings = Beginnings(self)
         self.endings = Endings(self)
 
-    def _take_in(self, item: Item) -> None:
+    def _take_in(self, item: Item, *, look: bool = True) -> None:
         """What the execution item says now. The wake count is that of a read before the records are read."""
         self.execution = item
         self.wake = wake_count(item)
         self.cancel = items.text(item, items.CANCEL)
-        self.hold = None if self.cancel else self.engine.controls.hold_of(item)
+        self.hold = self.engine.controls.hold_of(item) if look and not self.cancel else None
         self.paused = items.PAUSED in item or self.hold is not None
 
     # ---- what other threads call
@@ -118,6 +118,7 @@ class Turn:
     def run(self) -> Item | None:
         """Run to the end of the turn. The execution item if it is finished, None if it sleeps. Raises `Lost`."""
         try:
+            self._take_in(self.execution)
             if self.epoch != 1 or "forked" in self.options:
                 self.load_history()
             ended = self.endings.too_many_deaths()
