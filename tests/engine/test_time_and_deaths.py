@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -167,6 +168,33 @@ async def test_an_outage_while_the_pauses_are_read_is_no_death(world: World) -> 
             await deliver_and_let_fail(world)
         assert all(fault.reached for fault in faults)
         assert await env.finish(handle) == "a"
+
+
+@law
+async def test_a_heartbeat_that_cannot_read_the_pauses_goes_on(world: World) -> None:
+    """Otherwise the lease runs out under a long step, which then runs once more."""
+    go = threading.Event()
+
+    def long() -> str:
+        assert go.wait(20)
+        return world.effect("long")
+
+    @workflow(id="td-beat")
+    async def body(ctx: WorkflowContext) -> str:
+        return await ctx.step.run("long", long)
+
+    async with world.deploy(body) as env:
+        fault = world.wire.meanwhile("get paused of h#", raises(BackendError("down")), nth=2)
+        world.limits(renew=0.002, controls=-1.0)
+        handle = await env.start(body)
+        owner = world.begin()
+        await world.until(lambda: fault.reached)
+        seen = world.renewals
+        await world.until(lambda: world.renewals > seen + 2)
+        go.set()
+        await owner.end()
+        assert await env.finish(handle) == "long"
+    assert world.ran("long") == 1
 
 
 @law

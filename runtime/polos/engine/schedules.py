@@ -150,8 +150,8 @@ def _decide(engine: Engine, tick: Tick) -> Item | None:
 def _open(engine: Engine, execution_id: str, decided_at: int) -> bool:
     """Whether the execution that was started last may still be open. One that is not there is on its way, or is gone.
 
-    It cannot be gone before `Limits.retention` after the decision to start it, and a start that has not been carried out
-    for so long was dropped by its queue: either way nothing is open, and ticks further apart than that are not skipped.
+    It cannot be gone before `Limits.retention` after the decision to start it, and a start that was not carried out for
+    so long was dropped by its queue: either way nothing is open, and ticks further apart than that are not skipped.
     """
     if not execution_id:
         return False

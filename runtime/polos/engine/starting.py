@@ -83,8 +83,8 @@ def _before(engine: Engine, execution_id: str) -> Item | None:
             return None
         if not sort_key.startswith(items.INPUT_PREFIX):  # the payload of a start that was cut off
             raise InvalidPayloadError(
-                f"The execution id {execution_id!r} was used before. That execution is kept no longer, but not all that "
-                f"it stored has expired yet; use another id."
+                f"The execution id {execution_id!r} was used before. That execution is kept no longer, but not all "
+                f"that it stored has expired yet; use another id."
             )
     return None
 

@@ -109,8 +109,12 @@ class Turn:
         self.dirty = True
 
     def renewed(self, item: Item) -> None:
-        """The heartbeat has read the execution item."""
-        if wake_count(item) != self.wake or (not self.paused and self.engine.controls.hold_of(item) is not None):
+        """The heartbeat has read the execution item. Must not raise what the backend does, or the heart stops."""
+        try:
+            held = not self.paused and self.engine.controls.hold_of(item) is not None
+        except BackendError:
+            held = False  # whether anything is paused is asked again at a later beat
+        if held or wake_count(item) != self.wake:
             self.poke()
 
     # ---- the run
