@@ -87,6 +87,16 @@ def test_no_region(account: MotoAccount) -> None:
         Settings.from_stack(account.stack)
 
 
+@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_region_of_the_environment(account: MotoAccount, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, REGION)
+    assert Settings.from_stack(account.stack) == account.settings
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    with pytest.raises(BackendError, match="in eu-west-1"):
+        Settings.from_stack(account.stack)
+    assert Settings.from_stack(account.stack, REGION) == account.settings
+
+
 def _stack(account: MotoAccount, outputs: dict[str, str]) -> None:
     template = {
         "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},

@@ -204,9 +204,11 @@ def _cloudformation(region: str | None, session: Any) -> tuple[Any, str]:
     from polos.aws.clients import CONFIG
 
     made: Any = session
+    if region is None and session is None:
+        region = os.environ.get("AWS_REGION")  # as in `from_environment`; botocore reads AWS_DEFAULT_REGION alone
     try:
         made = made or boto3.Session()
-        client: Any = made.client("cloudformation", region_name=region, config=CONFIG)
+        client: Any = made.client("cloudformation", region_name=region or None, config=CONFIG)
     except BotoCoreError as error:
         raise faults.explained(error) from error
     meta: Any = client.meta
