@@ -115,6 +115,13 @@ def test_an_application_that_fails_to_import_is_told_with_its_line(polos: Polos,
     refused(polos("run", "hello", "--app", "typo.py"), 2, "SyntaxError", "typo.py", "line 1")
 
 
+def test_an_application_that_runs_its_program_when_it_is_imported_is_told_how_to_guard_it(
+    polos: Polos, place: Path
+) -> None:
+    (place / "unguarded.py").write_text("import asyncio\n\nasyncio.run(None)\n", encoding="utf-8")
+    refused(polos("run", "hello", "--app", "unguarded.py"), 2, "unguarded.py", 'if __name__ == "__main__":')
+
+
 def test_a_file_that_is_no_database_is_told_and_kept(polos: Polos, place: Path) -> None:
     (place / "letter.txt").write_text("Dear Ada, this is not a database.\n" * 50, encoding="utf-8")
     refused(polos("list", "--local", "letter.txt"), 4, "letter.txt")

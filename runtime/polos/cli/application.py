@@ -77,7 +77,10 @@ def _sentence(spec: str, error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         where = f" ({error.filename}, line {error.lineno})"
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"The application {spec!r} cannot be imported: {type(error).__name__}: {text}{where}"
+    hint = ""
+    if isinstance(error, RuntimeError) and "asyncio.run()" in text:
+        hint = '. It runs a program when it is imported: put that under `if __name__ == "__main__":`'
+    return f"The application {spec!r} cannot be imported: {type(error).__name__}: {text}{where}{hint}"
 
 
 def _own_traceback(error: BaseException) -> str:
