@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGE = ROOT / "docs" / "command-line.md"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_ELSEWHERE = {"make", "pip", "sam", "cd", "aws"}
+_ELSEWHERE = {"make", "pip", "sam", "cd", "aws", "export"}
 """Commands of others, whose words are theirs."""
 
 
