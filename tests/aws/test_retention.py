@@ -147,6 +147,20 @@ async def test_a_month_without_maintenance_is_harmless(stack: Stack) -> None:
 
 
 @law
+async def test_at_no_moment_is_less_kept_than_a_table_can_be_set_back(stack: Stack) -> None:
+    """35 days of point-in-time recovery: what was open then must not have expired meanwhile."""
+    handle = await stack.env.start(long, "text")
+    least: list[float] = []
+    for _ in range(40):
+        await stack.env.advance(days=3)
+        stack.sweep()
+        item = stack.engine.table.get(items.execution(handle.id)) or {}
+        least.append((retention.kept_until(stack.engine, item) or 0) - stack.engine.now())
+
+    assert min(least) / 86_400_000 > 35
+
+
+@law
 async def test_without_maintenance_it_fails_and_runs_no_step_again(stack: Stack) -> None:
     handle = await stack.env.start(long, "text")
     await stack.live(399, sweeping=False)
