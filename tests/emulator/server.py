@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -72,12 +73,35 @@ class Emulator:
         with urllib.request.urlopen(f"{self.url}/_polos/log?{since}", timeout=10) as answer:
             return list(json.loads(answer.read()))
 
+    def processes_of(self, function: str) -> list[int]:
+        """The processes in which a function runs, or waits for its next invocation: children of the emulator's only."""
+        assert self._process is not None
+        return [pid for pid in _children(self._process.pid) if function in _variable(pid, "AWS_LAMBDA_FUNCTION_NAME")]
+
     def _answers(self) -> bool:
         try:
             urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=1).close()
         except (urllib.error.URLError, OSError):
             return False
         return True
+
+
+def _children(parent: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            found += [int(pid) for pid in (task / "children").read_text().split()]
+    return found
+
+
+def _variable(pid: int, name: str) -> str:
+    """A variable of a process's environment; empty for one that is no more."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            key, _, value = line.decode(errors="replace").partition("=")
+            if key == name:
+                return value
+    return ""
 
 
 def clean_environment() -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import edits
 import page
+import storm
 
 from polos import (
     BatchWorkflowInput,
@@ -22,7 +23,7 @@ from polos import (
     workflow,
 )
 
-__all__ = ["edits", "page"]
+__all__ = ["edits", "page", "storm"]
 
 
 @workflow
