@@ -26,6 +26,8 @@ def main() -> int:
             for row in importlib.import_module(module).run(effort):
                 rows.append(row)
                 sys.stderr.write(f"{row.part}, {row.what}: {row.runs:,} runs, {len(row.failures)} failed\n")
+                sys.stderr.writelines(f"  {failure}\n" for failure in row.failures)
+                sys.stderr.flush()
     sys.stdout.write(table(rows) + "\n")
     return 1 if any(row.failures for row in rows) else 0
 

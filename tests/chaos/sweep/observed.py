@@ -48,7 +48,11 @@ def observe(env: Environment, outside: Outside, result: Any) -> Observed:
     """Look at everything, once nothing moves any more."""
     seen = Observed(_named(result))
     found = all_items(env)
-    ended: dict[str, Item] = {str(item[items.PK]): item for item in found if item[items.SK] == items.EXECUTION}
+    ended: dict[str, Item] = {
+        str(item[items.PK]): item
+        for item in found
+        if item[items.SK] == items.EXECUTION and items.WORKFLOW in item  # otherwise the tombstone of a cancel
+    }
     for execution_id, item in ended.items():
         seen.statuses[_named(execution_id)] = str(item.get(items.STATUS))
         if items.ENDED not in item:
