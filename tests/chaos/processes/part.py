@@ -12,7 +12,9 @@ from tests.chaos.report import Effort, Row
 
 
 def run(effort: Effort) -> Iterable[Row]:
-    executions, seconds = (1000, 120) if effort.full else (200, 15)
+    if not effort.full:
+        return
+    executions, seconds = 1000, 120
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = fleet.run(Path(folder), seconds=seconds, executions=executions, seed=7)
