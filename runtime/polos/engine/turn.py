@@ -297,7 +297,7 @@ class Turn:
             return False
         limit = self.pace.limit()
         mode = self.cancel or ("timeout" if limit is not None and limit <= self.engine.now() else "")
-        if not mode:
+        if not mode or self._timer_may_be_over():
             return False
         self.flush()
         self.lease.check()
@@ -311,6 +311,15 @@ class Turn:
         if items.number(item, items.CANCEL_AT) != self.replay.tick:
             raise Reload
         return True
+
+    def _timer_may_be_over(self) -> bool:
+        """Whether a timer is so near its end that an owner whose clock is ahead may have gone on from it already.
+
+        A timer that is over leaves no record, so a strike before it could hit another await than the one that owner's
+        body has reached (race "cancel before a timer that was over").
+        """
+        dues = [self.waits.sleep_due(one) for one in self.replay.open.values() if isinstance(one.request, Sleep)]
+        return any(due is not None and self.pace.must_stay(due) for due in dues)
 
     def flush(self) -> None:
         """Write the order of the outcomes handed out since the last effect, before the next (L8)."""

@@ -241,7 +241,7 @@ class Observer:
                 if before is not None and after is not None:
                     self._flag(f"the resume {key.sk} of {key.pk} is written twice")
             case "o#":
-                if before is not None and after is not None and items.ENDED not in self._x(key.pk):
+                if before is not None and after not in (None, before) and items.ENDED not in self._x(key.pk):
                     self._flag(f"L8: the order {key.sk} of {key.pk} is written twice")
             case _:
                 pass
