@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
-import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from polos import ambient
+from polos import ambient, following
 from polos.connection import Connection
 from polos.core import items
 from polos.core.conditions import Item
-from polos.engine import commands, controls, forking, listing, native, queries, recovery, starting, streams
+from polos.engine import commands, controls, forking, listing, native, queries, recovery, starting
 from polos.engine.engine import Engine
-from polos.errors import ExecutionStateError, PolosError, UsageError, WorkflowTimeoutError
+from polos.errors import ExecutionStateError, PolosError, UsageError
 from polos.handle import ExecutionHandle
+from polos.log_file import close_log_file, open_log_file
 from polos.ports import Event, Recurring
 from polos.step import check_batch
 from polos.types.types import BatchWorkflowInput, ExecutionDetail, ExecutionSummary, Paused, StreamEvent
 from polos.workflow import Workflow, find_workflow
 
-T = TypeVar("T")
 _SAME: Any = object()
-_FIRST_LOOK, _SLOWEST_LOOK = 0.02, 1.0
 
 
 class Polos:
@@ -58,7 +55,7 @@ class Polos:
             stack, region, local, deployment_id=deployment_id, concurrency=max_concurrent_workflows, engine=engine
         )
         self._outer: ambient.Client | None = None
-        self._log_handler = _log_to(log_file) if log_file is not None else None
+        self._log_handler = open_log_file(log_file) if log_file is not None else None
 
     # ---- life
 
@@ -74,7 +71,7 @@ class Polos:
         if ambient.current() is not self:
             self._outer = ambient.current()
             ambient.use(self)
-        await self._call(self._connection.open, True)
+        await self._connection.call(self._connection.open, True)
 
     async def stop(self) -> None:
         """Stop the worker once the turns under way have ended, and close the database."""
@@ -98,21 +95,8 @@ class Polos:
         """As `stop`, from synchronous code; waits at most `timeout` seconds for a turn."""
         self._connection.close(timeout)
         if self._log_handler is not None:
-            logging.getLogger("polos").removeHandler(self._log_handler)
-            self._log_handler.close()
+            close_log_file(self._log_handler)
             self._log_handler = None
-
-    async def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Run blocking code in a thread, also while the event loop shuts down."""
-        context = contextvars.copy_context()  # an active span is the caller's there, too
-        call = functools.partial(context.run, function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(None, call)
-
-    async def _with_engine(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        def call() -> T:
-            return function(self._connection.open(), *args, **kwargs)
-
-        return await self._call(call)
 
     # ---- starting
 
@@ -120,7 +104,7 @@ class Polos:
         self, workflow: Workflow[Any, Any] | str, payload: Any, options: Mapping[str, Any]
     ) -> ExecutionHandle:
         """Start an execution; `Workflow.start` tells the options."""
-        item = await self._with_engine(starting.start, find_workflow(workflow), payload, options)
+        item = await self._connection.run(starting.start, find_workflow(workflow), payload, options)
         return self._handle(item)
 
     async def invoke(
@@ -172,34 +156,13 @@ class Polos:
         `timeout` (seconds) only ends the waiting: `WorkflowTimeoutError`. Looks once a second; in the process that
         runs the execution, at once.
         """
-        loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
-        pause, changed = _FIRST_LOOK, asyncio.Event()
-        engine = await self._call(self._connection.open)
-
-        def tell() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(changed.set)
-
-        with engine.told_of_end(execution_id, tell):
-            while True:
-                item = await self._with_engine(queries.ended, execution_id)
-                if item is not None:
-                    return await self._with_engine(queries.outcome, item)
-                left = None if deadline is None else deadline - loop.time()
-                if left is not None and left <= 0:
-                    raise WorkflowTimeoutError(execution_id, timeout)
-                try:
-                    await asyncio.wait_for(changed.wait(), pause if left is None else min(pause, left))
-                    changed.clear()
-                except TimeoutError:
-                    pause = min(pause * 1.5, _SLOWEST_LOOK)
+        return await following.result(self._connection, execution_id, timeout)
 
     # ---- looking
 
     async def describe(self, execution_id: str) -> ExecutionDetail:
         """Everything that is known of an execution. Raises `ExecutionNotFoundError`."""
-        return await self._with_engine(queries.describe, execution_id)
+        return await self._connection.run(queries.describe, execution_id)
 
     async def get_execution(self, execution_id: str, *, typed: bool = False) -> dict[str, Any]:
         """An execution as a dict. Raises `ExecutionNotFoundError`.
@@ -211,7 +174,7 @@ class Polos:
         def look(engine: Engine) -> dict[str, Any]:
             return queries.as_dict(engine, starting.find(engine, execution_id), typed=typed)
 
-        return await self._with_engine(look)
+        return await self._connection.run(look)
 
     async def list_executions(
         self,
@@ -224,7 +187,7 @@ class Polos:
         tags: Mapping[str, str] | None = None,
     ) -> ExecutionPage:
         """Executions, newest first, children included. `cursor` of one page gives the next."""
-        found, following = await self._with_engine(
+        found, after = await self._connection.run(
             listing.find,
             workflow_id=workflow_id,
             status=status,
@@ -234,21 +197,21 @@ class Polos:
             tags=tags,
             cursor=cursor,
         )
-        return ExecutionPage(found, following)
+        return ExecutionPage(found, after)
 
     # ---- acting
 
     async def cancel_execution(self, execution_id: str) -> bool:
         """Ask an execution to stop, with its cleanup. False if it has ended already."""
         try:
-            await self._with_engine(starting.cancel, execution_id)
+            await self._connection.run(starting.cancel, execution_id)
         except ExecutionStateError:
             return False
         return True
 
     async def terminate(self, execution_id: str) -> None:
         """End an execution and its descendants without cleanup. Raises `ExecutionStateError` if it has ended."""
-        await self._with_engine(starting.cancel, execution_id, "terminate")
+        await self._connection.run(starting.cancel, execution_id, "terminate")
 
     async def retry(self, execution_id: str) -> ExecutionHandle:
         """Let a failed execution go on from its last good step, with the code as it is now.
@@ -256,7 +219,7 @@ class Polos:
         What the failure dropped is run again; every other recorded step is not. Raises `ExecutionStateError` unless it
         has failed.
         """
-        return self._handle(await self._with_engine(recovery.retry, execution_id))
+        return self._handle(await self._connection.run(recovery.retry, execution_id))
 
     async def fork(
         self,
@@ -273,18 +236,18 @@ class Polos:
         value or a `BatchStepResult` for each child. Raises `InvalidPayloadError` for a step that is not on record, a
         payload that does not validate, or a result that a step cannot have.
         """
-        item = await self._with_engine(
+        item = await self._connection.run(
             forking.fork, execution_id, from_step, None if input is _SAME else input, results or {}, input is not _SAME
         )
         return self._handle(item)
 
     async def pause(self, execution_id: str) -> None:
         """Let an execution start nothing new until `unpause`. Raises `ExecutionStateError` if it has ended."""
-        await self._with_engine(recovery.pause, execution_id)
+        await self._connection.run(recovery.pause, execution_id)
 
     async def unpause(self, execution_id: str) -> None:
         """Let a paused execution go on."""
-        await self._with_engine(recovery.unpause, execution_id)
+        await self._connection.run(recovery.unpause, execution_id)
 
     async def pause_queue(self, name: str) -> None:
         """Let the executions of a queue start nothing new until `unpause_queue`; steps that run end.
@@ -292,19 +255,19 @@ class Polos:
         A workflow without a queue has one of its own id. What is started, triggered or scheduled meanwhile is kept.
         It takes effect within 15 s everywhere, here at once. Cancel and terminate still work. On AWS: 1 request.
         """
-        await self._with_engine(controls.pause, "queue", name)
+        await self._connection.run(controls.pause, "queue", name)
 
     async def unpause_queue(self, name: str) -> None:
         """Let the executions of a paused queue go on; one that is not paused is left as it is. At most 3 requests."""
-        await self._with_engine(controls.unpause, "queue", name)
+        await self._connection.run(controls.unpause, "queue", name)
 
     async def pause_workflow(self, workflow: Workflow[Any, Any] | str) -> None:
         """As `pause_queue`, for all executions of a workflow, whatever queue they are in."""
-        await self._with_engine(controls.pause, "workflow", workflow if isinstance(workflow, str) else workflow.id)
+        await self._connection.run(controls.pause, "workflow", workflow if isinstance(workflow, str) else workflow.id)
 
     async def unpause_workflow(self, workflow: Workflow[Any, Any] | str) -> None:
         """Let the executions of a paused workflow go on; one that is not paused is left as it is."""
-        await self._with_engine(controls.unpause, "workflow", workflow if isinstance(workflow, str) else workflow.id)
+        await self._connection.run(controls.unpause, "workflow", workflow if isinstance(workflow, str) else workflow.id)
 
     async def list_paused(self) -> list[Paused]:
         """The queues and workflows that are paused, by kind and name. 1 request."""
@@ -313,23 +276,23 @@ class Polos:
             found = engine.controls.refresh()
             return [Paused(kind=one.kind, name=one.name, since=one.since) for one in found]
 
-        return sorted(await self._with_engine(look), key=lambda one: (one.kind, one.name))
+        return sorted(await self._connection.run(look), key=lambda one: (one.kind, one.name))
 
     async def resume(
         self, suspend_workflow_id: str, suspend_execution_id: str, suspend_step_key: str, data: Any = None
     ) -> None:
         """Resume a suspended step. The first resume of a step counts, also one before the step is reached."""
-        await self._with_engine(starting.resume, suspend_execution_id, suspend_step_key, data)
+        await self._connection.run(starting.resume, suspend_execution_id, suspend_step_key, data)
 
     async def encode_event(self, topic: str, data: Any, event_type: str | None, event_id: str | None) -> Event:
-        return await self._with_engine(starting.make_event, topic, data, event_type, event_id)
+        return await self._connection.run(starting.make_event, topic, data, event_type, event_id)
 
     async def publish_events(self, events: Sequence[Event]) -> None:
 
         def publish(engine: Engine) -> None:
             engine.backend.topics.publish(events)
 
-        await self._with_engine(publish)
+        await self._connection.run(publish)
 
     async def put_event(
         self,
@@ -349,26 +312,26 @@ class Polos:
         def put(engine: Engine) -> str:
             return engine.backend.default_bus.put(source, detail_type, text, event_id)
 
-        return await self._with_engine(put)
+        return await self._connection.run(put)
 
     async def apply_schedule(self, schedule: Recurring) -> None:
 
         def apply(engine: Engine) -> None:
             engine.backend.recurrences.apply(schedule)
 
-        await self._with_engine(apply)
+        await self._connection.run(apply)
 
     async def list_schedules(self) -> list[Recurring]:
         def look(engine: Engine) -> list[Recurring]:
             return engine.backend.recurrences.list()
 
-        return await self._with_engine(look)
+        return await self._connection.run(look)
 
     async def remove_schedule(self, workflow_id: str, key: str) -> None:
         def remove(engine: Engine) -> None:
             engine.backend.recurrences.remove(workflow_id, key)
 
-        await self._with_engine(remove)
+        await self._connection.run(remove)
 
     # ---- following
 
@@ -376,14 +339,10 @@ class Polos:
         self, topic: str, last_sequence_id: int | None = None, last_timestamp: datetime | None = None
     ) -> AsyncIterator[StreamEvent]:
         """The events of a topic; `polos.events.stream_topic` tells the rest."""
-        engine = await self._call(self._connection.open)
-        after = streams.start_of_topic(engine, last_sequence_id, last_timestamp)
-        while True:
-            found = await self._call(streams.topic_events, engine, topic, after)
-            for event in found:
-                after = event.sequence_id
+        found = following.topic(self._connection, topic, last_sequence_id, last_timestamp)
+        async with aclosing(found):
+            async for event in found:
                 yield event
-            await asyncio.sleep(streams.LOOK_EVERY)
 
     async def stream_workflow(
         self,
@@ -393,15 +352,10 @@ class Polos:
         last_timestamp: datetime | None = None,
     ) -> AsyncIterator[StreamEvent]:
         """What happens in a run; `polos.events.stream_workflow` tells the rest."""
-        engine = await self._call(self._connection.open)
-        follower = streams.Follower(engine, execution_id, last_sequence_id, last_timestamp)
-        while True:
-            found, ended = await self._call(follower.look)
-            for event in found:
+        found = following.execution(self._connection, execution_id, last_sequence_id, last_timestamp)
+        async with aclosing(found):
+            async for event in found:
                 yield event
-            if ended:
-                return
-            await asyncio.sleep(streams.LOOK_EVERY)
 
 
 PolosClient = Polos
@@ -435,17 +389,6 @@ def _check_upstream(options: Mapping[str, Any]) -> None:
         raise TypeError(f"Polos() got unknown options: {', '.join(unknown)}")
     if options.get("channels"):
         raise UsageError("Channels (Slack and the like) are not part of polos-aws; leave channels out.")
-
-
-def _log_to(path: str | Path) -> logging.Handler:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logger = logging.getLogger("polos")
-    logger.addHandler(handler)
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
-    return handler
 
 
 ambient.make_with(Polos)

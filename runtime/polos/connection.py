@@ -1,16 +1,21 @@
-"""Opening a backend: which one a client uses, and, for the embedded one, the worker that runs in this process."""
+"""Opening a backend: which one a client uses, calls to it, and, for the embedded one, the worker in this process."""
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import contextvars
+import functools
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from polos.engine.engine import Engine
 from polos.errors import UsageError
 
+T = TypeVar("T")
 DEFAULT_PATH = ".polos/local.db"
 DEFAULT_CONCURRENCY = 32
 _AT_EXIT = 1.0  # seconds that the turns under way have to hand over when the process ends without closing
@@ -62,6 +67,20 @@ class Connection:
             elif everything and self._worker is not None:
                 self._worker.take_all()
             return self._engine
+
+    async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run blocking code in a thread, also while the event loop shuts down."""
+        context = contextvars.copy_context()  # an active span is the caller's there, too
+        call = functools.partial(context.run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(None, call)
+
+    async def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run blocking code in a thread, with the engine before its arguments."""
+
+        def call() -> T:
+            return function(self.open(), *args, **kwargs)
+
+        return await self.call(call)
 
     def _open_aws(self) -> Engine:
         from polos.aws.backend import aws_backend

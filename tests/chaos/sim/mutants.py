@@ -15,7 +15,7 @@ from polos.core import items
 from polos.core.conditions import Absent, AllOf, AnyOf, Change, Contains, Has, Item, Less, Not, Value
 from polos.core.items import Key
 from polos.core.replay import Operation
-from polos.engine import batching, children, commands, delivery, schedules
+from polos.engine import batching, children, delivery, schedules
 from polos.engine.endings import Endings
 from polos.engine.ledger import OPEN, Holder, Ledger
 from polos.engine.pace import Pace
@@ -27,10 +27,18 @@ from polos.engine.waits import Waits
 from polos.engine.worker import Worker
 from polos.ports import ConditionFailed
 from tests.chaos.sim.ports import SimInbox
-from tests.chaos.sim.strands import Invocation, here
-from tests.chaos.sim.world import Sent, World
-
-Patch = tuple[Any, str, Any]
+from tests.chaos.sim.reordering import (
+    Patch,
+    deliver_reading_first,
+    duties_later,
+    handle_then_duties,
+    hold,
+    sending_last,
+    stash_later,
+    tell_parent_first,
+)
+from tests.chaos.sim.strands import here
+from tests.chaos.sim.world import World
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,6 @@ class Mutant:
         finally:
             for where, name, original in before:
                 setattr(where, name, original)
-
-
-# ---- writes
 
 
 def _put_whatever(self: Ledger, item: Item, condition: object) -> Item:
@@ -124,105 +129,6 @@ def _terminate_what_has_ended(self: Ledger, execution_id: str, attributes: Mappi
         set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR)
     )
     return self.table.update(items.execution(execution_id), change, Has(items.WORKFLOW))
-
-
-# ---- the order of effects
-
-_held: dict[Invocation, list[tuple[SimInbox, Any]]] = {}
-_send = SimInbox.send
-
-
-def _hold(self: SimInbox, messages: Any) -> None:
-    held = _held.get(here())
-    if held is None:
-        _send(self, messages)
-    else:
-        held.append((self, messages))
-
-
-def _sending_last(function: Callable[..., Any]) -> tuple[Patch, ...]:
-    """The same function, whose messages are sent after its writes."""
-
-    def run(*given: Any) -> Any:
-        invocation = here()
-        held = _held[invocation] = []
-        try:
-            result = function(*given)
-        finally:
-            del _held[invocation]
-        for inbox, messages in held:
-            inbox.send(messages)
-        return result
-
-    return ((SimInbox, "send", _hold), (_owner_of(function), function.__name__, run))
-
-
-def _owner_of(function: Callable[..., Any]) -> Any:
-    return {"begin": children, "begin_batch": children, "_arm": Waits, "_failed": Attempts}[function.__name__]
-
-
-def _tell_parent_first(engine: Any, execution: Item) -> None:
-    parent = commands.parent_of(execution)
-    if parent.get("wait") and items.NEXT not in execution and "n" not in parent:
-        engine.wake(parent["x"], parent["wf"])
-        invocation = here()
-        _held[invocation] = []
-        try:
-            _tell_parent(engine, execution)
-        finally:
-            del _held[invocation]
-    else:
-        _tell_parent(engine, execution)
-
-
-_tell_parent = children.tell_parent
-_duties = Worker._duties  # pyright: ignore[reportPrivateUsage]
-_late_duties: dict[Invocation, list[Callable[[], None]]] = {}
-
-
-def _duties_later(self: Worker, execution: Item, place: str = "") -> None:
-    _late_duties.setdefault(here(), []).append(lambda: _duties(self, execution, place))
-
-
-_handle = World._handle  # pyright: ignore[reportPrivateUsage]
-
-
-def _handle_then_duties(self: World, invocation: Invocation, message: Sent) -> None:
-    try:
-        _handle(self, invocation, message)
-    finally:
-        late = _late_duties.pop(invocation, [])
-    for duty in late:
-        duty()
-
-
-def _stash_later(self: Vault, text: str, *, owner: str, what: str) -> Any:
-    invocation = here()
-    payloads = self._payloads  # pyright: ignore[reportPrivateUsage]
-
-    class Later:
-        def put(self, key: str, data: bytes) -> None:
-            invocation.world.spawn(invocation, lambda: payloads.put(key, data), 0.3)
-
-    return _stash(Vault(Later(), self._limits, self._codec), text, owner=owner, what=what)  # type: ignore[arg-type]
-
-
-_stash = Vault.stash
-
-
-def _deliver_reading_first(engine: Any, event: Any) -> bool:
-    """Read the waiters, then put the event."""
-    partition = items.topic(event.topic)
-    waiters = engine.table.query(partition, prefix="w#")
-    key = Key(partition, items.event_sk(event.sequence, event.id))
-    engine.ledger.note(key, delivery.event_attributes(engine, event))
-    for waiter in waiters:
-        if waiter.get(items.EVENT_TYPE, event.event_type) == event.event_type:
-            engine.wake(items.text(waiter, items.EXECUTION_ID), items.text(waiter, items.WORKFLOW))
-    return True
-
-
-# ---- the turn
 
 
 def _look_then_register(self: Waits, operation: Operation, request: Any) -> None:
@@ -352,24 +258,24 @@ MUTANTS: Final = (
     Mutant("check, then register", "a wait reads its topic, then puts its waiter", ("events", "exchange"),
            ((Waits, "begin_event", _look_then_register),)),
     Mutant("deliver reads first", "an event's waiters are read before it is put", ("events", "exchange"),
-           ((delivery, "deliver", _deliver_reading_first),)),
+           ((delivery, "deliver", deliver_reading_first),)),
     Mutant("wake mark ignored", "a suspension does not look at the wake count", _WAKES,
            ((Ledger, "suspend", _suspend_whatever_came),)),
     Mutant("mark without a look", "a mark lands although nobody owns the execution any more", _WAKES,
            ((Ledger, "mark", _mark_whoever_owns),)),
     Mutant("timer not re-armed", "a timer is put on record, then its wake is sent", ("timers", "events", "suspend"),
-           _sending_last(Waits._arm)),
+           sending_last(Waits._arm)),
     Mutant("next attempt not re-armed", "a retry is put on record, then its wake is sent", ("retries",),
-           _sending_last(Attempts._failed)),
+           sending_last(Attempts._failed)),
     Mutant("child not started again", "a child is put on record, then its start is sent", ("children",),
-           _sending_last(children.begin)),
+           sending_last(children.begin)),
     Mutant("near wake not waited for", "a timer that is nearly due is slept through", ("near",),
            ((Pace, "must_stay", lambda self, due: False),)),
     Mutant("parent told first", "a child wakes its parent, then records how it ended", ("children",),
-           ((children, "tell_parent", _tell_parent_first), (SimInbox, "send", _hold))),
+           ((children, "tell_parent", tell_parent_first), (SimInbox, "send", hold))),
     Mutant("message deleted first", "an end's message is deleted before its duties are done",
            ("children", "batch", "slots"),
-           ((Worker, "_duties", _duties_later), (World, "_handle", _handle_then_duties))),
+           ((Worker, "_duties", duties_later), (World, "_handle", handle_then_duties))),
     Mutant("fan-in only if new", "who finds itself in the set does not wake the parent", ("batch",),
            ((children, "_enter", _enter_if_new),)),
     Mutant("lease stolen early", "a lease is taken 20 s before it ends", ("steps", "once", "timers"),
@@ -407,7 +313,7 @@ MUTANTS: Final = (
     Mutant("once without a mark", "an at-most-once attempt does not look who began it", ("once",),
            ((Attempts, "_first_to_begin", lambda self, operation, request, number: True),)),
     Mutant("payload after its record", "a stored payload is written after the record that points to it", ("payloads",),
-           ((Vault, "stash", _stash_later),)),
+           ((Vault, "stash", stash_later),)),
     Mutant("limit not armed", "the wake for a run's time limit is not sent", ("limit",),
            ((Endings, "_give_back", _give_back_no_limit),)),
     Mutant("steps near the limit", "a step begins however little time is left", ("steps", "retries"),

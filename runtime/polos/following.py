@@ -1,0 +1,73 @@
+"""Following an execution or a topic from outside: wait for an end, and tell what happens until then.
+
+Looks again and again, less and less often; in the process that runs the execution, its end is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from typing import Any
+
+from polos.connection import Connection
+from polos.engine import queries, streams
+from polos.errors import WorkflowTimeoutError
+from polos.types.types import StreamEvent
+
+_FIRST_LOOK, _SLOWEST_LOOK = 0.02, 1.0
+
+
+async def result(connection: Connection, execution_id: str, timeout: float | None) -> Any:
+    """The result of an execution once it has ended, or its error raised; `Polos.wait_for_result` tells the rest."""
+    loop = asyncio.get_running_loop()
+    deadline = None if timeout is None else loop.time() + timeout
+    pause, changed = _FIRST_LOOK, asyncio.Event()
+    engine = await connection.call(connection.open)
+
+    def tell() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(changed.set)
+
+    with engine.told_of_end(execution_id, tell):
+        while True:
+            item = await connection.run(queries.ended, execution_id)
+            if item is not None:
+                return await connection.run(queries.outcome, item)
+            left = None if deadline is None else deadline - loop.time()
+            if left is not None and left <= 0:
+                raise WorkflowTimeoutError(execution_id, timeout)
+            try:
+                await asyncio.wait_for(changed.wait(), pause if left is None else min(pause, left))
+                changed.clear()
+            except TimeoutError:
+                pause = min(pause * 1.5, _SLOWEST_LOOK)
+
+
+async def topic(
+    connection: Connection, name: str, last_sequence_id: int | None, last_timestamp: datetime | None
+) -> AsyncGenerator[StreamEvent]:
+    """The events of a topic, without end."""
+    engine = await connection.call(connection.open)
+    after = streams.start_of_topic(engine, last_sequence_id, last_timestamp)
+    while True:
+        found = await connection.call(streams.topic_events, engine, name, after)
+        for event in found:
+            after = event.sequence_id
+            yield event
+        await asyncio.sleep(streams.LOOK_EVERY)
+
+
+async def execution(
+    connection: Connection, execution_id: str, last_sequence_id: int | None, last_timestamp: datetime | None
+) -> AsyncGenerator[StreamEvent]:
+    """What happens in an execution, until it ends."""
+    engine = await connection.call(connection.open)
+    follower = streams.Follower(engine, execution_id, last_sequence_id, last_timestamp)
+    while True:
+        found, ended = await connection.call(follower.look)
+        for event in found:
+            yield event
+        if ended:
+            return
+        await asyncio.sleep(streams.LOOK_EVERY)
