@@ -14,12 +14,13 @@ from polos.aws.dead_letters import PROGRESS, ROUNDS
 from polos.core import items
 from polos.core.conditions import Change
 from polos.engine import dead_letters
-from polos.engine.commands import cancel, millis
+from polos.engine.commands import Start, cancel, millis
+from polos.errors import BackendError
 from polos.testing import Environment
 from polos.testing.moto_harness import MotoHarness
 from polos.workflow import _registry
 from tests.aws import dying
-from tests.laws.worlds import law
+from tests.laws.worlds import law, noise
 
 _before = dict(_registry)
 LAST = dead_letters.ROUNDS
@@ -43,6 +44,11 @@ async def parent(ctx: WorkflowContext) -> str:
         return str(await ctx.step.invoke_and_wait("child", plain))
     except ChildWorkflowError as error:
         return f"{error.status}: {error.error}"
+
+
+@workflow(id="dead-echo")
+async def echo(ctx: WorkflowContext, text: str) -> str:
+    return text
 
 
 _registry.clear()
@@ -104,7 +110,7 @@ class Stack:
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     effects.clear()
-    env = Environment(backend="moto", workflows=[plain, waiting, parent])
+    env = Environment(backend="moto", workflows=[plain, waiting, parent, echo])
     yield Stack(env)
     env.close()
 
@@ -234,6 +240,45 @@ async def test_a_tick_that_is_never_carried_out_is_recorded_as_a_failed_executio
 
     (one,) = await stack.env.client.list_executions(workflow_id="dead-plain")
     assert one.status == "failed"
+
+
+@law
+async def test_a_start_that_was_given_up_keeps_its_long_payload_for_a_retry(stack: Stack) -> None:
+    text = noise(2_000)
+    stored = stack.engine.stash(json.dumps(text), "given-up", "it")
+    start = Start.of("given-up", "dead-echo", stored, stack.engine.now(), {})
+    assert start.payload_item() is not None
+    stack.bury("StartQueue", dict(start.message().body), rd=LAST)
+    stack.handle()
+    await stack.env.settle()
+    assert stack.item("given-up")[items.STATUS] == "failed"
+
+    await stack.env.client.retry("given-up")
+    await stack.env.settle()
+
+    assert (await stack.env.client.describe("given-up")).result == text
+
+
+@law
+async def test_an_execution_whose_every_turn_meets_an_error_of_the_backend_fails_in_the_end(stack: Stack) -> None:
+    """A lease that is given back after an error is no progress."""
+    execution_id = await _suspended(stack)
+    stack.send("WakeQueue", _wake(execution_id))
+    stack.give_up("WakeQueue", rd=LAST - 1)
+    stack.handle()
+
+    def down(*_: Any, **__: Any) -> Any:
+        raise BackendError("down")
+
+    query, stack.engine.table.query = stack.engine.table.query, down  # type: ignore[method-assign]
+    for _ in range(3):
+        stack.env._open.clock.advance(1_000)
+        stack.invoke("WakeQueue")
+    stack.engine.table.query = query  # type: ignore[method-assign]
+    stack.give_up("WakeQueue")
+    stack.handle()
+
+    assert stack.item(execution_id)[items.STATUS] == "failed"
 
 
 # ---- races

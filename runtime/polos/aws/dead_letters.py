@@ -40,7 +40,7 @@ class DeadLetters:
         self._worker, self._settings, self._clients = worker, settings, clients
 
     def handle(self, record: Record) -> None:
-        """At most 1 read and 1 write of the table, and 1 send. What it raises, it is done again for.
+        """At most 1 read and 2 writes of the table, and 1 send. What it raises, it is done again for.
 
         But not for ever: a queue drops a message 14 days after it was sent (SQS Developer Guide, "Setting-up
         dead-letter queue retention": the time is that of the queue before), so one that old is kept instead.

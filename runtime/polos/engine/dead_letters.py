@@ -25,7 +25,7 @@ from polos.core.conditions import Item, Value
 from polos.core.failures import Failure
 from polos.core.identity import tick_id
 from polos.engine import notices, schedules
-from polos.engine.commands import Start, Stored, moment
+from polos.engine.commands import Start, Stored, moment, payload_key
 from polos.engine.engine import Engine
 from polos.errors import UndeliverableError
 from polos.ports import ConditionFailed, Notice
@@ -85,7 +85,7 @@ Verdict = Again | Keep | Done
 
 
 def judge(engine: Engine, letter: Letter) -> Verdict:
-    """What becomes of a message of ours. Repeatable; at most 1 read, 1 write and 1 send."""
+    """What becomes of a message of ours. Repeatable; at most 1 read, 2 writes and 1 send."""
     execution_id = letter.execution_id
     item = engine.table.get(items.execution(execution_id)) if execution_id is not None else None
     if not letter.through:
@@ -106,7 +106,7 @@ def _unconfirmed(engine: Engine, letter: Letter, item: Item | None) -> Verdict:
 
 
 def _again(engine: Engine, letter: Letter, item: Item | None, rounds: int) -> Again:
-    progress = 0 if item is None else items.number(item, items.PROGRESS)
+    progress = 0 if item is None else _progress(item)
     if letter.execution_id is not None and item is not None:
         engine.ledger.note_redriven(letter.execution_id, rounds + 1)
     return Again(rounds + 1, progress, min(_LONGEST, _FIRST * 2**rounds))
@@ -124,8 +124,11 @@ def _give_up(engine: Engine, letter: Letter, item: Item | None) -> Verdict:
         return _record_start(engine, letter, execution_id)
     if items.ENDED in item:
         return _of_ended(engine, letter, execution_id, item)
+    if _progress(item) != letter.progress:
+        return _again(engine, letter, item, 0)
+    seen = items.number(item, items.PROGRESS)
     try:
-        item = engine.ledger.give_up(execution_id, letter.progress, engine.now(), _end(engine, letter, execution_id))
+        item = engine.ledger.give_up(execution_id, seen, engine.now(), _end(engine, letter, execution_id))
     except ConditionFailed:
         return _again(engine, letter, item, 0)
     notices.ended(engine, item)
@@ -144,6 +147,9 @@ def _of_ended(engine: Engine, letter: Letter, execution_id: str, item: Item) -> 
 
 def _record_start(engine: Engine, letter: Letter, execution_id: str) -> Verdict:
     start = Start.of_message(letter.body)
+    large = start.payload_item()
+    if large is not None:  # a retry runs it
+        engine.ledger.note(payload_key(execution_id, start.options), large)
     try:
         engine.ledger.give_up_start(execution_id, {**start.attributes(), **_end(engine, letter, execution_id)})
     except ConditionFailed:
@@ -177,6 +183,11 @@ def _tell(engine: Engine, execution_id: str, workflow_id: str) -> Done:
     """Whoever meets an ended execution does what follows its end; a wake brings somebody there."""
     engine.wake(execution_id, workflow_id)
     return Done("its execution has failed")
+
+
+def _progress(item: Item) -> int:
+    """How far it has got. A lease that is given back after an error of the backend raises `pg`, and is no progress."""
+    return items.number(item, items.PROGRESS) - items.number(item, items.HANDED_BACK)
 
 
 def _is_open(item: Item) -> bool:

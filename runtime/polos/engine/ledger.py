@@ -111,9 +111,10 @@ class Ledger:
         return self.table.update(items.execution(execution_id), change, OPEN)
 
     def hand_back(self, holder: Holder, progress: int) -> None:
-        """Give the lease back after an error of the backend: no death, and the message comes again."""
+        """Give the lease back after an error of the backend: no death, no progress, and the message comes again."""
         change = Change(
             set={items.PROGRESS: progress},
+            add={items.HANDED_BACK: 1},
             remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
         )
         self.table.update(holder.key, change, AllOf(holder.fence, OPEN))
@@ -165,8 +166,8 @@ class Ledger:
     def give_up(self, execution_id: str, progress: int, now: int, attributes: Mapping[str, Value]) -> Item:
         """End an execution whose messages are not handled: it has not moved, and nobody holds a live lease.
 
-        Race "dead letter of an execution that moved": the progress that was seen when the message was last sent anew
-        is in the condition, so what got on since, or is getting on now, is left alone.
+        Race "dead letter of an execution that moved": the progress that was compared with that at the time when the
+        message was last sent anew is in the condition, so what is getting on now is left alone.
         """
         still = Equals(items.PROGRESS, progress)
         unmoved = still if progress else AnyOf(Not(Has(items.PROGRESS)), still)
