@@ -85,4 +85,6 @@ def test_the_index_names_every_page() -> None:
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
 def test_a_guide_shows_code_that_runs(page: Path) -> None:
-    assert "```python\n" in page.read_text() or page.parent.joinpath(page.name) == ROOT / "docs" / "README.md"
+    """Code, or what is typed at a prompt (`test_shell` holds it); figures need neither."""
+    text = page.read_text()
+    assert "```python\n" in text or "```console\n" in text or page.name in ("README.md", "reliability.md")
