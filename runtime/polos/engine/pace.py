@@ -43,7 +43,9 @@ class Pace:
         where none may begin."""
         turn = self._turn
         struck = turn.replay.branch or turn.history.cancel_at is not None
-        dues = [None if struck else self.limit()]
+        limit = self.limit()
+        over = limit is not None and limit <= turn.engine.now()  # its strike only waits for a near timer
+        dues = [None if struck or over else limit]
         for operation in turn.replay.open.values():
             if isinstance(operation.request, Run):
                 if not attempts:
