@@ -189,22 +189,28 @@ def test_run_that_is_interrupted_says_how_to_go_on_and_dev_does(processes: Start
 def test_ctrl_c_at_a_question_changes_nothing_and_ends_at_once(processes: Start, place: Path) -> None:
     left = processes("run", "asks", "--app", "greetings", "--no-wait")
     left.communicate(timeout=20)
-    asking = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", "from polos.cli.entry import main; main()", "cancel", "--workflow", "asks"],
         cwd=place,
         stdin=subprocess.PIPE,  # open, and nothing comes
         stderr=subprocess.PIPE,
-    )
-    assert asking.stderr is not None
-    told = b""
-    while b"[y/N]" not in told:
-        told += asking.stderr.read(1)
-    asking.send_signal(signal.SIGINT)
-    assert asking.wait(20) == 130
-    assert b"nothing was changed" in asking.stderr.read()
-    for stream in (asking.stdin, asking.stderr):
-        assert stream is not None
-        stream.close()
+        preexec_fn=heeds_ctrl_c,
+    ) as asking:
+        try:
+            assert asking.stderr is not None
+            told = b""
+            while b"[y/N]" not in told:
+                told += asking.stderr.read(1)
+            asking.send_signal(signal.SIGINT)
+            assert asking.wait(20) == 130
+            assert b"nothing was changed" in asking.stderr.read()
+        finally:
+            asking.kill()
+
+
+def heeds_ctrl_c() -> None:
+    """A shell starts what it runs in the background with the signal ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_dev_without_reload_tells_an_application_that_fails_to_import(processes: Start, place: Path) -> None:

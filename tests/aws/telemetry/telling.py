@@ -15,7 +15,7 @@ def made(*, by_workflow: bool = True) -> Powertools:
     told = Powertools("mystack", by_workflow=by_workflow)
     for handler in logging.getLogger("polos").handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setStream(sys.stdout)
+            handler.stream = sys.stdout  # not setStream: it flushes the stream of the test before, which is closed
     return told
 
 
