@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
-
 from polos import WorkflowContext, workflow
 from polos.aws.telemetry import Powertools
 
@@ -14,18 +9,7 @@ SECRET = "4929-secret-1111"
 
 
 def made(*, by_workflow: bool = True) -> Powertools:
-    """Telemetry that writes where this test reads.
-
-    The handler of Powertools is the logger's for good, so its stream is that of the test before, which is closed
-    (`setStream` would flush it). Handlers that other tests left there write elsewhere.
-    """
-    told = Powertools("mystack", by_workflow=by_workflow)
-    (own,) = [
-        one for one in logging.getLogger("polos").handlers if isinstance(one.formatter, LambdaPowertoolsFormatter)
-    ]
-    assert isinstance(own, logging.StreamHandler)
-    own.stream = sys.stdout
-    return told
+    return Powertools("mystack", by_workflow=by_workflow)
 
 
 @workflow(id="tl-flaky")
