@@ -32,12 +32,22 @@ import argparse
 import json
 import os
 import re
+import socket
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 SERVICES = "cloudformation,cloudwatch,dynamodb,events,iam,kms,lambda,logs,s3,scheduler,sns,sqs,sts"
+HOST = "127.0.0.1"
+READY = """\
+The emulator is ready at http://{host}:{port}, until Ctrl-C. The policies of roles and users are {enforced}.
+In another terminal:
+  export AWS_ENDPOINT_URL=http://{host}:{port} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  export AWS_DEFAULT_REGION=us-east-1
+and go on as docs/deploying.md says in "Try all of it without an account": polos init, sam build, sam deploy.
+"""
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 _TAG = re.compile(rb"slow-[a-z]+")
 _LOG: list[dict[str, Any]] = []
@@ -45,10 +55,12 @@ _LOG: list[dict[str, Any]] = []
 
 def main() -> None:
     arguments = _arguments()
+    if _answers(arguments.port):
+        sys.exit(f"{HOST}:{arguments.port} is taken, perhaps by another emulator; make emulator EMULATOR_PORT=4567")
     _clean()
     os.environ |= {
-        "BIND_HOST": "127.0.0.1",
-        "MINISTACK_HOST": "127.0.0.1",
+        "BIND_HOST": HOST,
+        "MINISTACK_HOST": HOST,
         "GATEWAY_PORT": str(arguments.port),
         "SERVICES": SERVICES,
         "AUTH": "true" if arguments.auth else "false",
@@ -66,12 +78,12 @@ def main() -> None:
     _ask_for_permissions_by_their_names(iam_actions)
     _take_requests_for_encrypted(app)
     _count_invocations(lambda_svc)
-    app.app = _logged(app.app)
+    app.app = _announced(_logged(app.app), arguments)
     app.main()
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="An emulator of AWS on 127.0.0.1.")
+    parser = argparse.ArgumentParser(description=f"An emulator of AWS on {HOST}.")
     parser.add_argument("--port", type=int, default=4566)
     parser.add_argument("--auth", action="store_true", help="enforce the policies of roles and users")
     parser.add_argument("--log-level", default="INFO")
@@ -156,6 +168,31 @@ def _count_invocations(lambda_svc: Any) -> None:
 def _note(kind: str, what: str, text: bytes, **more: Any) -> None:
     found = _TAG.search(text)
     _LOG.append({"kind": kind, "what": what, "tag": found.group().decode() if found else "", **more})
+
+
+def _announced(app: Any, arguments: argparse.Namespace) -> Any:
+    """Say when it is ready, and what next. Its port opens just after it has started up."""
+
+    def say() -> None:
+        while not _answers(arguments.port):
+            time.sleep(0.05)
+        enforced = "enforced" if arguments.auth else "not enforced"
+        print(READY.format(host=HOST, port=arguments.port, enforced=enforced), end="", flush=True)
+
+    async def announced(scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: Any) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                threading.Thread(target=say, name="announcement", daemon=True).start()
+
+        await app(scope, receive, sent if scope["type"] == "lifespan" else send)
+
+    return announced
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _logged(app: Any) -> Any:

@@ -15,18 +15,20 @@ ROOT = moto_template.find().parent
 TEMPLATE = moto_template.load(ROOT / "template.yaml")
 
 
-def build(folder: Path, *functions: str) -> list[str]:
-    """Run the build recipe as `sam build` does, without the downloads; the hash of each function's directory."""
-    hashes: list[str] = []
+def build(folder: Path, *functions: str, pip: str = "true") -> list[str]:
+    """Run the build recipe as `sam build --parallel` does, without downloads; the hash of each function's directory."""
+    running: list[subprocess.Popen[str]] = []
     for function in functions:
         artifacts = folder / function
         artifacts.mkdir(parents=True)
-        make = ["make", "-f", "infra/Makefile", f"build-{function}", "PIP=true"]
+        make = ["make", "-f", "infra/Makefile", f"build-{function}", f"PIP={pip}"]
         environment = {**os.environ, "ARTIFACTS_DIR": str(artifacts), "POLOS_APP_SOURCE": "examples/digest"}
-        done = subprocess.run(make, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50, check=False)
-        assert done.returncode == 0, done.stderr
-        hashes.append(_hash(artifacts))
-    return hashes
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        running.append(subprocess.Popen(make, cwd=ROOT, env=environment, text=True, **pipes))
+    for process in running:
+        said, _ = process.communicate(timeout=50)
+        assert process.returncode == 0, said
+    return [_hash(folder / function) for function in functions]
 
 
 def _hash(folder: Path) -> str:
@@ -48,6 +50,28 @@ def test_the_functions_of_a_build_have_one_package(tmp_path: Path) -> None:
 
     assert first == second
     assert "handlers" in {path.name for path in (tmp_path / "a folder" / "WorkFunction").iterdir()}
+
+
+@pytest.mark.process
+def test_the_functions_of_a_build_call_pip_once(tmp_path: Path) -> None:
+    pip = tmp_path / "pip"
+    pip.write_text(f'#!/bin/sh\necho called >> "{tmp_path}/calls"\n')
+    pip.chmod(0o755)
+
+    build(tmp_path / "build", "WorkFunction", "EventsFunction", "RegistrarFunction", pip=str(pip))
+
+    assert (tmp_path / "calls").read_text().splitlines() == ["called"]
+
+
+@pytest.mark.process
+def test_a_build_that_was_broken_off_is_made_anew(tmp_path: Path) -> None:
+    part = tmp_path / ".polos-package" / "handlers"
+    part.mkdir(parents=True)
+    (part / "half.py").touch()
+
+    build(tmp_path, "WorkFunction")
+
+    assert not (tmp_path / "WorkFunction" / "handlers" / "half.py").exists()
 
 
 @pytest.mark.process

@@ -47,6 +47,18 @@ def test_new_code_goes_on_with_what_the_old_code_recorded(stack: Stack, applicat
     ]
 
 
+def test_a_parameter_alone_reaches_what_runs(stack: Stack, measured: Measured) -> None:
+    """The version behind the alias has it, as each build makes one."""
+    with measured.scenario(stack.emulator, "a parameter alone is changed"):
+        stack.build()
+        stack.deploy(EventRetentionHours="25")
+
+    function = stack.resources()["WorkFunction"]
+    live = stack.client("lambda").get_function_configuration(FunctionName=function, Qualifier="live")
+    assert live["Version"] != "$LATEST"
+    assert live["Environment"]["Variables"]["POLOS_EVENT_RETENTION_HOURS"] == "25"
+
+
 def test_code_that_does_not_import_fails_its_deployment_and_changes_nothing(
     stack: Stack, application: Path, measured: Measured
 ) -> None:
