@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -58,3 +61,16 @@ def test_every_command_speaks_to_machines(path: tuple[str, ...]) -> None:
 
 def test_the_exit_codes_are_told_once_for_all_commands() -> None:
     assert " ".join(EXIT_CODES.split()) in " ".join(_help(()).split())
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(application, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"polos-aws {metadata.version('polos-aws')}\n")
+
+
+@pytest.mark.process
+def test_help_and_local_commands_import_neither_the_libraries_of_aws_nor_what_one_command_needs() -> None:
+    code = "import sys, polos.cli.commands; print([one for one in sys.argv[1:] if one in sys.modules])"
+    heavy = ("boto3", "botocore", "aws_lambda_powertools", "moto", "watchfiles", "opentelemetry")
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, timeout=50, check=True)
+    assert done.stdout == "[]\n"

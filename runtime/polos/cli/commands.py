@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -14,7 +15,7 @@ from polos.cli.dev import dev
 from polos.cli.doctoring import doctor
 from polos.cli.forking import fork
 from polos.cli.listing import list_executions
-from polos.cli.outcome import EXIT_CODES
+from polos.cli.outcome import EXIT_CODES, stdout
 from polos.cli.reasons import why
 from polos.cli.running import run
 from polos.cli.sending import publish, resume
@@ -43,6 +44,22 @@ application = _Commands(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        stdout().print(f"polos-aws {metadata.version('polos-aws')}")
+        raise typer.Exit
+
+
+@application.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
 application.command("init")(init)
 application.command("dev")(dev)
 application.command("run")(run)

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlparse
 
 import typer
 
-from polos.aws import sources
 from polos.cli.options import Json
 from polos.cli.outcome import command, print_json, stdout
 from polos.errors import UsageError
@@ -123,6 +122,8 @@ def _files(name: str, source: str | None) -> dict[str, bytes]:
                 text = text.replace(placeholder, value)
             relative = path.relative_to(_OWN).as_posix()
             found[_UNDOTTED.get(relative, relative)] = text.encode()
+    from polos.aws import sources  # with it comes boto3, which takes half a second to import
+
     for relative in sources.names():
         found[relative] = (sources.root() / relative).read_bytes()
     return found

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import watchfiles
 
 from polos.cli.application import Place, locate
 from polos.cli.connection import Connection
@@ -114,6 +113,8 @@ class Worker:
 
 async def _restart_on_change(worker: Worker, place: Place) -> None:
     """Start the worker anew when a file changes, and when its process died of something."""
+    import watchfiles  # only this command needs it, and what it brings with it
+
     console = stderr()
     changed = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType] - anyio's events need not be there
         place.folder, watch_filter=watchfiles.PythonFilter(), debounce=300
