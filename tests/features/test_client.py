@@ -16,6 +16,7 @@ from polos import (
     WorkflowFailedError,
     WorkflowTimeoutError,
     ambient,
+    events,
     workflow,
 )
 from tests.features.client_workflows import Number, asks, doubled, until
@@ -24,6 +25,11 @@ from tests.features.client_workflows import Number, asks, doubled, until
 @workflow(id="client-fails", max_retries=0)
 async def fails(ctx: WorkflowContext) -> None:
     raise ValueError("broken")
+
+
+@workflow(id="client-listens")
+async def listens(ctx: WorkflowContext) -> int:
+    return (await ctx.step.wait_for_event("heard", "client/topic")).data
 
 
 @workflow(id="client-nests")
@@ -177,5 +183,20 @@ def test_start_takes_the_client_first_too(local: Path) -> None:
             assert [one.id for one in handles] == ["first", "first"]
             with pytest.raises(TypeError, match="one payload"):
                 await doubled.start(client, {"n": 2}, {"n": 3})
+
+    asyncio.run(main())
+
+
+def test_l9_an_event_published_before_the_start_is_not_delivered_however_short_the_time_between(local: Path) -> None:
+    async def main() -> None:
+        async with Polos(local=local) as client:
+            first = await listens.start(client=client)
+            await events.publish(client, "client/topic", events.EventData(data=1))
+            assert await first.result(timeout=5) == 1
+            second = await listens.start(client=client)
+            with pytest.raises(WorkflowTimeoutError):
+                await second.result(timeout=0.3)
+            await events.publish(client, "client/topic", events.EventData(data=2))
+            assert await second.result(timeout=5) == 2
 
     asyncio.run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from polos.clock import SystemClock
 from polos.engine.listing import beginning
@@ -15,6 +16,9 @@ from polos.local.recurrences import LocalRecurrences
 from polos.local.table import LocalTable
 from polos.payloads import codec_named
 from polos.ports import Backend, Clock, Limits
+
+# The processes of one machine have one clock: no event seems older than a start that came before it.
+_LIMITS: Final = replace(Limits(), inline_bytes=1_000_000, controls=1.0, event_skew=0.0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def local_backend(path: str | Path, *, clock: Clock | None = None, limits: Limit
         recurrences=recurrences,
         default_bus=LocalDefaultBus(database, inbox, chosen),
         clock=chosen,
-        limits=limits or replace(Limits(), inline_bytes=1_000_000, controls=1.0),
+        limits=limits or _LIMITS,
         codec=codec_named(),
     )
     return LocalBackend(backend, database, table, inbox, recurrences, presence)
