@@ -120,8 +120,8 @@ class Polos:
 
         All are checked before the first is started; a failure of the backend in between leaves the first ones started.
         """
-        check_batch(workflows)
-        for one in workflows:
+        chosen = check_batch(workflows)
+        for one in chosen:
             find_workflow(one.id).accept(one.payload)
         return [
             await self.invoke(
@@ -132,7 +132,7 @@ class Polos:
                 session_id=session_id,
                 user_id=user_id,
             )
-            for one in workflows
+            for one in chosen
         ]
 
     def _handle(self, item: Item) -> ExecutionHandle:
@@ -178,7 +178,7 @@ class Polos:
 
     async def list_executions(
         self,
-        workflow_id: str | None = None,
+        workflow_id: Workflow[Any, Any] | str | None = None,
         status: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -189,7 +189,7 @@ class Polos:
         """Executions, newest first, children included. `cursor` of one page gives the next."""
         found, after = await self._connection.run(
             listing.find,
-            workflow_id=workflow_id,
+            workflow_id=workflow_id.id if isinstance(workflow_id, Workflow) else workflow_id,
             status=status,
             since=since,
             until=until,

@@ -5,10 +5,12 @@ Every refusal is a `WorkflowDefinitionError` that names the function (`where`) a
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
@@ -21,6 +23,8 @@ from polos.types.types import EventPattern
 
 MOST_IN_BATCH: Final = 1000
 """Events in a batch: their names are put down in one item (at most 400 KB)."""
+
+_DATA: Final = (BaseModel, dict, list, tuple, set, str, bytes, int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,26 @@ def parameters(function: Callable[..., Any], where: str) -> list[inspect.Paramet
     ):
         raise WorkflowDefinitionError(f"{where} must take (ctx) or (ctx, input).")
     return required
+
+
+def check_context(parameter: inspect.Parameter, resolve: Callable[[Any], Any], where: str) -> None:
+    """Raise `WorkflowDefinitionError` if what should be the context is annotated as data: the context was left out."""
+    try:
+        annotation = resolve(parameter.annotation)
+    except (NameError, TypeError, AttributeError, SyntaxError):  # nothing that exists at run time: not data, then
+        return
+    found: Any = typing.get_origin(annotation) or annotation
+    if isinstance(found, type) and (issubclass(found, _DATA) or dataclasses.is_dataclass(cast("type[Any]", found))):
+        raise WorkflowDefinitionError(
+            f"{where}: the first parameter of a workflow is the context: write (ctx, {parameter.name})."
+        )
+
+
+def check_options(given: Iterable[str], known: Sequence[str], function: object) -> None:
+    """Raise `TypeError` for an option that @workflow does not have."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise TypeError(f"{named(function)}: @workflow has no option {unknown[0]!r}; it has {', '.join(known)}.")
 
 
 def trigger(given: object, where: str) -> tuple[str | None, dict[str, Any] | None]:

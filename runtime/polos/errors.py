@@ -27,6 +27,11 @@ shows the same type, message and fields live, on replay, to the parent, to the c
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Sequence
+
+_MOST_NAMED = 10
+
 
 class PolosError(Exception):
     """The root of every error that polos raises on purpose.
@@ -168,14 +173,23 @@ class WorkflowDefinitionError(PolosError, ValueError):
 
 
 class WorkflowNotFoundError(PolosError):
-    """No workflow of this id is registered in this application."""
+    """No workflow of this id is registered in this application; `known` are the ids of those that are."""
 
-    def __init__(self, workflow_id: str) -> None:
-        self.workflow_id = workflow_id
-        super().__init__(f"There is no workflow {workflow_id!r} here. Import the module that defines it first.")
+    def __init__(self, workflow_id: str, known: Iterable[str] = ()) -> None:
+        self.workflow_id, self.known = workflow_id, tuple(sorted(known))
+        super().__init__(f"There is no workflow {workflow_id!r} here{_instead(workflow_id, self.known)}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.workflow_id,)
+        return type(self), (self.workflow_id, self.known)
+
+
+def _instead(workflow_id: str, known: Sequence[str]) -> str:
+    """What was meant, perhaps, or else what there is."""
+    alike = difflib.get_close_matches(workflow_id, known, n=1)
+    if alike:
+        return f". Did you mean {alike[0]!r}? Otherwise import the module that defines it first."
+    shown = ", ".join(known[:_MOST_NAMED]) + (f" and {len(known) - _MOST_NAMED} more" if known[_MOST_NAMED:] else "")
+    return f"{f', only {shown}' if known else ''}. Import the module that defines it first."
 
 
 class ExecutionNotFoundError(PolosError):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
+
+from pydantic import BaseModel
 
 from polos import clock, current
 from polos.core import codec
@@ -247,10 +249,9 @@ class Step:
         return await self._batch(key, workflows, True)
 
     async def _batch(self, key: str, workflows: Sequence[BatchWorkflowInput], wait: bool) -> Any:
-        check_batch(workflows)
         children = [
             self._child(key, one.id, one.payload, wait, one.initial_state, None, None, one.run_timeout_seconds)
-            for one in workflows
+            for one in check_batch(workflows)
         ]
         if not wait:
             children = [replace(child, revive=_handles) for child in children]
@@ -307,13 +308,20 @@ class Step:
                 yield span
 
 
-def check_batch(workflows: Any) -> None:
-    """Raise `InvalidPayloadError` unless these are the items of a batch."""
-    for one in workflows:
+def check_batch(workflows: Any) -> list[BatchWorkflowInput]:
+    """The items of a batch, from any iterable. Raises `InvalidPayloadError` for something else."""
+    kind = cast("type[Any]", type(workflows))
+    if issubclass(kind, str | Mapping | BaseModel) or not issubclass(kind, Iterable):
+        raise InvalidPayloadError(
+            f"A batch takes a list of BatchWorkflowInput(id=..., payload=...), not {kind.__name__}."
+        )
+    found = list(cast("Iterable[Any]", workflows))
+    for one in found:
         if not isinstance(one, BatchWorkflowInput):
             raise InvalidPayloadError(
                 f"A batch takes BatchWorkflowInput(id=..., payload=...), not {type(one).__name__}."
             )
+    return found
 
 
 def start_options(

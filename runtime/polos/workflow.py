@@ -20,7 +20,7 @@ from polos import ambient, current, declaration
 from polos.ambient import Client
 from polos.core import codec
 from polos.core.identity import check_workflow_id
-from polos.errors import InvalidPayloadError, WorkflowDefinitionError, WorkflowNotFoundError
+from polos.errors import InvalidPayloadError, UsageError, WorkflowDefinitionError, WorkflowNotFoundError
 from polos.handle import ExecutionHandle
 from polos.hooks import Hook, as_hooks
 from polos.queues import Queue
@@ -79,6 +79,7 @@ class Workflow(Generic[P, R]):
         self.max_retries = declaration.whole(max_retries, "max_retries", where, least=0)
         self.timeout = declaration.seconds(timeout, "timeout", where)
         self.scope = dict(frame_locals or {})
+        declaration.check_context(parameters[0], self._annotation, where)
         self.takes_input = len(parameters) == 2
         self._input = parameters[1].annotation if self.takes_input else inspect.Parameter.empty
         self._default = parameters[1].default if self.takes_input else inspect.Parameter.empty
@@ -288,6 +289,7 @@ def _returned(function: Callable[..., Any]) -> Any:
 
 
 _registry: dict[str, Workflow[Any, Any]] = {}
+_OPTIONS = tuple(inspect.signature(Workflow).parameters)[1:-1]  # without the function, and the frame's names
 
 
 def register(workflow: Workflow[Any, Any]) -> None:
@@ -310,12 +312,18 @@ def get_workflow(workflow_id: str) -> Workflow[Any, Any] | None:
 
 
 def find_workflow(workflow: Workflow[Any, Any] | str) -> Workflow[Any, Any]:
-    """The workflow, by itself or by id. Raises `WorkflowNotFoundError`."""
+    """The workflow, by itself or by id. Raises `WorkflowNotFoundError`; `UsageError` for what is neither."""
     if isinstance(workflow, Workflow):
         return workflow
-    found = _registry.get(workflow)
+    named: Any = workflow
+    if not isinstance(named, str):
+        raise UsageError(
+            f"{getattr(named, '__qualname__', repr(named))} is no workflow: give its id, or the function that "
+            f"@workflow decorates."
+        )
+    found = _registry.get(named)
     if found is None:
-        raise WorkflowNotFoundError(workflow)
+        raise WorkflowNotFoundError(named, _registry)
     return found
 
 
@@ -354,6 +362,7 @@ def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> A
     frame_locals = frame.f_locals if frame.f_locals is not frame.f_globals else {}
 
     def decorate(target: Callable[..., Any]) -> Workflow[Any, Any]:
+        declaration.check_options(options, _OPTIONS, target)
         declared: Workflow[Any, Any] = Workflow(target, **options, frame_locals=frame_locals)
         register(declared)
         return declared

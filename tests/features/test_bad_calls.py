@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from polos import InvalidPayloadError, StepExecutionError, WorkflowContext, workflow
+from polos import (
+    BatchWorkflowInput,
+    InvalidPayloadError,
+    StepExecutionError,
+    UsageError,
+    WorkflowContext,
+    WorkflowNotFoundError,
+    workflow,
+)
 from tests.laws.worlds import World, law
 
 
@@ -96,6 +104,67 @@ async def test_a_batch_of_something_else_is_a_typed_error(world: World) -> None:
     async with world.deploy(body) as env:
         with pytest.raises(InvalidPayloadError, match="BatchWorkflowInput"):
             await env.client.batch_invoke([{"id": "bad-batch"}])  # type: ignore[list-item]
+        await env.finish(await env.start(body))
+
+
+@law
+async def test_what_is_no_list_of_items_is_refused_as_a_batch(world: World) -> None:
+    @workflow(id="bad-list")
+    async def body(ctx: WorkflowContext) -> None:
+        for wrong in (None, BatchWorkflowInput(id="bad-list"), {"id": "bad-list"}, "bad-list"):
+            with pytest.raises(InvalidPayloadError, match=r"A batch takes a list of BatchWorkflowInput"):
+                await ctx.step.batch_invoke("batch", wrong)  # type: ignore[arg-type]
+
+    async with world.deploy(body) as env:
+        with pytest.raises(InvalidPayloadError, match=r"A batch takes a list of BatchWorkflowInput"):
+            await env.client.batch_invoke(None)  # type: ignore[arg-type]
+        await env.finish(await env.start(body))
+
+
+@law
+async def test_a_batch_may_come_from_a_generator(world: World) -> None:
+    @workflow(id="batch-one")
+    async def one(ctx: WorkflowContext, n: int) -> int:
+        return n
+
+    @workflow(id="batch-generated")
+    async def body(ctx: WorkflowContext) -> list[int]:
+        made = (BatchWorkflowInput(id="batch-one", payload=n) for n in range(3))
+        return [found.result for found in await ctx.step.batch_invoke_and_wait("batch", made)]  # type: ignore[arg-type]
+
+    async with world.deploy(body, one) as env:
+        assert await env.finish(await env.start(body)) == [0, 1, 2]
+        made = (BatchWorkflowInput(id="batch-one", payload=n) for n in range(3))
+        assert [await env.finish(handle) for handle in await env.client.batch_invoke(made)] == [0, 1, 2]  # type: ignore[arg-type]
+
+
+@law
+async def test_an_unknown_workflow_is_an_error_that_names_those_that_there_are(world: World) -> None:
+    @workflow(id="known-caller")
+    async def body(ctx: WorkflowContext) -> None:
+        with pytest.raises(WorkflowNotFoundError, match="There is no workflow 'known-caler' here") as raised:
+            await ctx.step.invoke("child", "known-caler")
+        assert "known-caller" in str(raised.value).partition("here")[2]
+
+    async with world.deploy(body) as env:
+        with pytest.raises(WorkflowNotFoundError, match=r"'known-caler' here\. Did you mean 'known-caller'\?"):
+            await env.client.invoke("known-caler")
+        await env.finish(await env.start(body))
+
+
+@law
+async def test_a_function_that_is_no_workflow_is_refused_by_name(world: World) -> None:
+    async def plain(ctx: WorkflowContext) -> None: ...
+
+    @workflow(id="bad-child")
+    async def body(ctx: WorkflowContext) -> None:
+        for wrong, name in ((plain, "plain"), (5, "5"), (None, "None")):
+            with pytest.raises(UsageError, match=rf"{name}.* is no workflow.*@workflow"):
+                await ctx.step.invoke_and_wait("child", wrong)  # type: ignore[arg-type]
+
+    async with world.deploy(body) as env:
+        with pytest.raises(UsageError, match=r"plain.* is no workflow.*@workflow"):
+            await env.client.invoke(plain)  # type: ignore[arg-type]
         await env.finish(await env.start(body))
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from polos import InvalidPayloadError, WorkflowContext, WorkflowDefinitionError, workflow
 
@@ -100,3 +101,26 @@ def test_what_is_no_function_that_returns_is_refused_as_a_workflow() -> None:
         @workflow
         async def telling(ctx: WorkflowContext) -> AsyncGenerator[int]:
             yield 1
+
+
+class Order(BaseModel):
+    id: str
+
+
+def test_a_function_that_takes_its_input_without_the_context_is_an_error_at_import() -> None:
+    with pytest.raises(WorkflowDefinitionError, match=r"only_input .*first .* is the context: write \(ctx, order\)"):
+
+        @workflow
+        async def only_input(order: Order) -> None: ...
+
+    with pytest.raises(WorkflowDefinitionError, match=r"swapped .*first .* is the context"):
+
+        @workflow
+        async def swapped(payload: dict[str, int], ctx: WorkflowContext) -> None: ...
+
+
+def test_an_option_that_does_not_exist_is_an_error_that_names_it_and_the_function() -> None:
+    with pytest.raises(TypeError, match=r"mistaken .*has no option 'retries'.*max_retries"):
+
+        @workflow(retries=3)  # type: ignore[call-overload]
+        async def mistaken(ctx: WorkflowContext) -> None: ...

@@ -45,6 +45,8 @@ async def test_ids_topics_and_options_that_are_too_long_or_odd_are_refused_by_na
             ({"id": "parent/child"}, "'/'"),
             ({"queue": over}, "queue name"),
             ({"queue": 5}, "queue must be"),
+            ({"queue": ""}, "queue name"),
+            ({"queue_name": ""}, "queue name"),
             ({"queue": "q", "queue_concurrency_limit": 0}, "concurrency limit"),
             ({"queue": "q", "concurrency_key": over}, "512"),
             ({"session_id": "s" * 257}, "session_id"),
@@ -101,8 +103,9 @@ async def test_a_listing_with_arguments_of_the_wrong_type_is_a_typed_error(world
             "cursor": ["x", 5],
             "since": ["2030", 5],
             "until": ["2030"],
-            "tags": [5, ["a"]],
+            "tags": [5, ["a"], {"a": 1}],
             "status": ["done", 5],
+            "workflow_id": [5, "no such id"],
         }
         for name, values in wrong.items():
             for value in values:

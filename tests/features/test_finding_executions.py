@@ -76,6 +76,7 @@ async def test_list_executions_filters_by_workflow_status_time_and_tags(world: W
         assert await ids(until=began + timedelta(seconds=90)) == ["l1", "l0"]
         assert await ids(until=(began + timedelta(seconds=90)).replace(tzinfo=None)) == ["l1", "l0"], "naive is UTC"
         assert await ids(workflow_id="exec-nothing") == []
+        assert await ids(workflow_id=listed) == ["l2", "l1", "l0"]
         assert (await look(limit=1))[0].tags == {}
 
 

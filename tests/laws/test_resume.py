@@ -91,3 +91,17 @@ async def test_resume_from_another_execution(world: World) -> None:
         await env.settle()
         await env.finish(await env.start(source, waiting.id))
         assert await env.finish(waiting) == [1, 2]
+
+
+@law
+async def test_what_a_suspend_returns_is_an_event_of_the_run_s_stream(world: World) -> None:
+    @workflow(id="resume-event")
+    async def body(ctx: WorkflowContext) -> Any:
+        return await ctx.step.suspend("ask")
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.resume(handle, "ask", {"a": 1})
+        given = await env.finish(handle)
+    assert (given["topic"], given["event_type"]) == (f"workflow/resume-event/{handle.id}", "resume_ask")
+    assert given["data"] == {"a": 1}

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from polos.core import items
+from polos.core import codec, items
 from polos.core.conditions import AnyOf, Change, Has, Item, Less, Not
+from polos.core.identity import is_workflow_id
 from polos.engine import commands
 from polos.engine.commands import moment
 from polos.engine.engine import Engine
@@ -48,7 +49,7 @@ def find(
     beyond the oldest execution once a listing has got there, for 1 read and at times 1 update. A naive time is UTC.
     Raises `InvalidPayloadError`.
     """
-    _check(status, limit, cursor, since, until, tags)
+    _check(workflow_id, status, limit, cursor, since, until, tags)
 
     def wanted(line: ExecutionSummary) -> bool:
         if status is not None and line.status != status:
@@ -145,7 +146,9 @@ def beginning(now: datetime) -> Item:
     return items.keyed(items.LISTING, {items.FIRST_MONTH: f"{_first_of_month(now - _LATEST_START):%Y-%m}"})
 
 
-def _check(status: Any, limit: Any, cursor: Any, since: Any, until: Any, tags: Any) -> None:
+def _check(workflow_id: Any, status: Any, limit: Any, cursor: Any, since: Any, until: Any, tags: Any) -> None:
+    if workflow_id is not None and not (isinstance(workflow_id, str) and is_workflow_id(workflow_id)):
+        raise InvalidPayloadError(f"workflow_id must be the id of a workflow, not {workflow_id!r}.")
     if status is not None and status not in STATUSES:
         raise InvalidPayloadError(f"There is no status {status!r}; use one of {', '.join(STATUSES)}.")
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
@@ -156,8 +159,8 @@ def _check(status: Any, limit: Any, cursor: Any, since: Any, until: Any, tags: A
     for name, when in (("since", since), ("until", until)):
         if when is not None and not isinstance(when, datetime):
             raise InvalidPayloadError(f"{name} must be a datetime, not {when!r}.")
-    if tags is not None and not isinstance(tags, Mapping):
-        raise InvalidPayloadError(f"tags must be a dict of strings, not {tags!r}.")
+    if tags is not None:
+        codec.validate(tags, dict[str, str], what="tags")
 
 
 def _text_of_first(engine: Engine) -> str:

@@ -111,7 +111,7 @@ def _check_same(engine: Engine, item: Item, command: Start, text: str) -> None:
 
 
 def _options(workflow: Workflow[Any, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    queue = options.get("queue") or options.get("queue_name")
+    queue = options.get("queue") if options.get("queue") is not None else options.get("queue_name")
     limit = options.get("queue_concurrency_limit")
     if queue is None and limit is not None:
         queue = workflow.queue.name if workflow.queue is not None else workflow.id

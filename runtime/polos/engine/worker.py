@@ -161,7 +161,7 @@ class Worker:
             {
                 "id": message_tag(message_id),
                 "sequence_id": moment << 20,
-                "topic": "",
+                "topic": f"workflow/{body.get('wf')}/{execution_id}",
                 "event_type": f"resume_{step_key}",
                 "created_at": commands.moment(moment).isoformat(),
             }
@@ -345,7 +345,7 @@ class Worker:
         workflow_id = items.text(item, items.WORKFLOW)
         if items.number(item, items.RAN):
             return self._leave(message, workflow_id)
-        return self._fail(holder, WorkflowNotFoundError(workflow_id))
+        return self._fail(holder, WorkflowNotFoundError(workflow_id, self.engine.workflows()))
 
     def _fail(self, holder: Holder, error: PolosError) -> bool:
         """End an execution that no body can run."""
