@@ -12,8 +12,9 @@ import pytest
 from polos import BatchWorkflowInput, schedules
 from polos.aws.default_bus import EventBridgeDefaultBus
 from polos.aws.recurrences import SchedulerRecurrences
-from polos.engine import dead_letters, registration, retention
+from polos.engine import dead_letters, delivery, native, registration, retention
 from polos.engine.registration import Declarations, Targets
+from polos.errors import BackendError
 from polos.testing.harness import Crash
 from tests.aws import dying
 from tests.aws.roles import LARGE, WORKFLOWS, Stack, child, everything, limited, scheduled, waits_long
@@ -49,8 +50,24 @@ async def every_act_of_the_functions(stack: Stack) -> None:
         for queue in ("StartQueue", "WakeQueue", "EventsQueue", "NativeEventsQueue"):
             stack.account.aws.sqs.send_message(QueueUrl=stack.account.queue_urls[queue], MessageBody=body)
     await env.settle()
+    await deliveries_fail(stack)
     await messages_die(stack)
     await stops(stack)
+
+
+async def deliveries_fail(stack: Stack) -> None:
+    """They are put off, and done later."""
+
+    def away(*_: Any) -> bool:
+        raise BackendError("away")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delivery, "deliver", away)
+        patch.setattr(native, "deliver", away)
+        await stack.env.publish("lp/trigger", 1)
+        await stack.env.put_event("lp.shop", "sold", {})
+        await stack.env.settle()
+    await stack.env.advance(minutes=5)
 
 
 async def messages_die(stack: Stack) -> None:
@@ -61,9 +78,9 @@ async def messages_die(stack: Stack) -> None:
     await env.finish(handle)
     tick = {"t": "tick", "wf": "lp-child", "key": "k", "cron": "0 8 * * *", "tz": "UTC", "at": "2031-01-02T08:00:00Z"}
     event = {"id": "n", "source": "lp.shop", "detail-type": "sold", "time": "2030-01-01T00:00:00Z", "detail": {}}
-    native = {"t": "native", "wf": "lp-native", "event": event}
+    sold = {"t": "native", "wf": "lp-native", "event": event}
     wake = {"t": "wake", "x": handle.id, "wf": "lp-child"}
-    for queue, body in (("WakeQueue", wake), ("EventsQueue", tick), ("NativeEventsQueue", native)):
+    for queue, body in (("WakeQueue", wake), ("EventsQueue", tick), ("NativeEventsQueue", sold)):
         for counts in ({}, {"rd": dead_letters.ROUNDS}):
             dying.send(account, queue, body)
             dying.give_up(account, queue, **counts)

@@ -119,7 +119,8 @@ def test_a_bare_event_from_another_rule_is_a_native_event() -> None:
         ({"time": "yesterday"}, "RFC 3339"),
         ({"time": 5}, "RFC 3339"),
         ({"time": "2030-01-01T00:00:00"}, "RFC 3339"),
-        ({"source": ""}, "1 to 512"),
+        ({"source": ""}, "no source"),
+        ({"source": 5}, "no source"),
     ],
 )
 def test_a_native_event_that_is_none_is_refused(change: dict[str, Any], said: str) -> None:

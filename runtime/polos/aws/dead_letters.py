@@ -5,8 +5,7 @@ or somebody sent something. Only the first is marked by SQS itself, with the ARN
 (DeadLetterQueueSourceArn, API reference, "ReceiveMessage"; a sender cannot set it). A message goes back to just that
 queue, so it can do nothing there that its sender could not have had done. Without the mark, the table must confirm it.
 
-What is kept goes to a queue that nothing reads, with the attributes `reason`, `source` and `message_id`. Every step may
-be done twice: a message that was sent on and not deleted is sent on again.
+Every step may be done twice: a message that was sent on and not deleted is sent on again.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from typing import Any, Final
 
 from polos.aws import faults, records
 from polos.aws.clients import Clients
+from polos.aws.kept_letters import LARGEST, KeptLetters
 from polos.aws.records import Record
 from polos.aws.settings import Settings
-from polos.aws.wire import plain, to_json
+from polos.aws.wire import to_json
 from polos.engine import dead_letters
 from polos.engine.dead_letters import Again, Done, Keep, Letter
 from polos.engine.worker import Worker
@@ -29,15 +29,14 @@ _log = logging.getLogger("polos.aws")
 ROUNDS: Final = "rd"
 PROGRESS: Final = "rp"
 _ROLES: Final = {"start": "work", "wake": "work", "events": "events", "native": "events"}
-_LONGEST_REASON: Final = 1000
 _OLD: Final = 12 * 86_400_000
 
 
 class DeadLetters:
     """Thread-safe."""
 
-    def __init__(self, worker: Worker, settings: Settings, clients: Clients) -> None:
-        self._worker, self._settings, self._clients = worker, settings, clients
+    def __init__(self, worker: Worker, settings: Settings, clients: Clients, kept: KeptLetters) -> None:
+        self._worker, self._settings, self._clients, self._kept = worker, settings, clients, kept
 
     def handle(self, record: Record) -> None:
         """At most 1 read and 2 writes of the table, and 1 send. What it raises, it is done again for.
@@ -51,45 +50,34 @@ class DeadLetters:
             now = self._worker.engine.now()
             if record.sent is None or now - record.sent < _OLD:
                 raise
-            self._keep(record, self._source(record), f"It could not be handled: {type(error).__name__}: {error}")
-
-    def _source(self, record: Record) -> str:
-        return self._settings.queue_of(record.dead_from) if record.dead_from else "other"
+            self._kept.keep(record, f"It could not be handled: {type(error).__name__}: {error}")
 
     def _handle(self, record: Record) -> None:
-        source = self._source(record)
+        source = self._settings.queue_of(record.dead_from) if record.dead_from else "other"
         try:
             raw = records.read(record.body)
             body = records.message_of(record.body, _ROLES.get(source))
             self._worker.check(body)
         except InvalidPayloadError as error:
-            self._keep(record, source, str(error))
+            self._kept.keep(record, str(error))
             return
         letter = Letter(body, source in _ROLES, _number(raw, ROUNDS), _number(raw, PROGRESS))
         match dead_letters.judge(self._worker.engine, letter):
             case Again() as again:
-                url = self._settings.queue_url(record.dead_from)
-                text = to_json({**raw, ROUNDS: again.rounds, PROGRESS: again.progress})
-                faults.call(
-                    self._clients.sqs.send_message, QueueUrl=url, MessageBody=text, DelaySeconds=int(again.delay)
-                )
-                _log.warning("the dead message %s (%s) is sent anew, round %d", record.id, letter.kind, again.rounds)
+                self._send_back(record, raw, again)
             case Done(what):
                 _log.warning("the dead message %s (%s): %s", record.id, letter.kind, what)
             case Keep(reason):
-                self._keep(record, source, reason)
+                self._kept.keep(record, reason)
 
-    def _keep(self, record: Record, source: str, reason: str) -> None:
-        said = {"reason": reason[:_LONGEST_REASON], "source": source, "message_id": record.id}
-        faults.call(
-            self._clients.sqs.send_message,
-            QueueUrl=self._settings.kept_letters_url,
-            MessageBody=record.body,
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": plain(value)} for name, value in said.items()
-            },
-        )
-        _log.error("the dead message %s from %s is kept for a person: %s", record.id, source, reason)
+    def _send_back(self, record: Record, raw: dict[str, Any], again: Again) -> None:
+        text = to_json({**raw, ROUNDS: again.rounds, PROGRESS: again.progress})
+        if len(text.encode()) > LARGEST:
+            self._kept.keep(record, "With the count of its rounds it is too large to be sent back to its queue.")
+            return
+        url = self._settings.queue_url(record.dead_from)
+        faults.call(self._clients.sqs.send_message, QueueUrl=url, MessageBody=text, DelaySeconds=int(again.delay))
+        _log.warning("the dead message %s (%s) is sent anew, round %d", record.id, raw.get("t"), again.rounds)
 
 
 def _number(raw: dict[str, Any], name: str) -> int:

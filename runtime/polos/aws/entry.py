@@ -2,7 +2,7 @@
 
     handled      the record is deleted
     not yet      reported as failed, without noise; the engine has said when it comes again
-    not ours     logged once, reported as failed at once until the queue gives it to the dead letters
+    not ours     kept for a person, with the reason, and deleted; if that fails, its queue gives it to the dead letters
     raised       logged, reported as failed; it comes again after 5 s, 10 s, and so on up to 15 minutes
 
 A record's failure never touches its neighbours (Lambda Developer Guide, "Handling errors for an SQS event source",
@@ -24,6 +24,7 @@ from polos.aws import application, custom_resource, records, telemetry
 from polos.aws.backend import aws_backend
 from polos.aws.clients import Clients
 from polos.aws.dead_letters import DeadLetters
+from polos.aws.kept_letters import KeptLetters
 from polos.aws.records import Record
 from polos.aws.registrar import Registrar
 from polos.aws.settings import STACK_NAME, Settings
@@ -37,6 +38,7 @@ from polos.ports import Message
 
 _log = logging.getLogger("polos.aws")
 _FLUSH_SECONDS, _FLUSH_MARGIN = 5.0, 1.0
+_DONE: Final = frozenset({telemetry.HANDLED, telemetry.REFUSED})
 
 
 class Context(Protocol):
@@ -61,7 +63,8 @@ class Service:
     def __init__(self, engine: Engine, settings: Settings, visibility: Visibility, told: Messages) -> None:
         self.engine, self.settings, self.visibility, self.told = engine, settings, visibility, told
         self.worker = Worker(engine)
-        self.dead_letters = DeadLetters(self.worker, settings, visibility.clients)
+        self.kept_letters = KeptLetters(settings, visibility.clients)
+        self.dead_letters = DeadLetters(self.worker, settings, visibility.clients, self.kept_letters)
 
     @classmethod
     def of_environment(cls) -> Service:
@@ -87,7 +90,7 @@ def handler_of(service: Service, role: str | None = None) -> Handler:
             parsed = Record.of(record.raw_event)
             outcome = _handle(service, role, parsed, context)
             service.told.message(outcome, service.settings.queue_of(parsed.queue_arn))
-            if outcome != telemetry.HANDLED:
+            if outcome not in _DONE:
                 raise _NotDone
 
         with processor(records=event["Records"], handler=each):
@@ -148,9 +151,14 @@ def _tell_age(service: Service, record: Record, due: object) -> None:
 
 
 def _refused(service: Service, record: Record, error: InvalidPayloadError) -> str:
-    if record.received == 1:
-        _log.error("message %s is refused, and goes to the dead letters: %s", record.id, error)
-    service.visibility.extend(record, 0)
+    """It will never be handled. Without the way to the kept letters it dies in its queue, which takes 100 receipts."""
+    try:
+        service.kept_letters.keep(record, str(error))
+    except BackendError as lost:
+        if record.received == 1:
+            _log.error("message %s is refused: %s; it goes to the dead letters: %s", record.id, error, lost)
+        service.visibility.extend(record, 0)
+        return telemetry.FAILED
     return telemetry.REFUSED
 
 

@@ -13,13 +13,17 @@ from datetime import datetime
 from typing import Any, cast
 
 from polos.core import codec, patterns
-from polos.core.identity import check_topic, native_id
+from polos.core.identity import native_id
 from polos.engine import batching, delivery
 from polos.engine.commands import Start, millis
 from polos.engine.engine import Engine
 from polos.errors import InvalidPayloadError, SerializationError
 from polos.ports import DefaultBus, Event, PatternRule
 from polos.workflow import Workflow
+
+
+class UnmatchedError(InvalidPayloadError):
+    """A bare event that nothing asked for. Only whoever has loaded the application can tell."""
 
 
 def declared(workflows: Iterable[Workflow[Any, Any]]) -> list[PatternRule]:
@@ -94,13 +98,16 @@ class NativeEvent:
             moment = None
         if moment is None or moment.tzinfo is None:
             raise InvalidPayloadError(f"The native event {event_id!r} has the time {at!r}; it must be as in RFC 3339.")
-        return cls(event_id, check_topic(envelope.get("source")), kind, millis(moment), envelope, workflow_id)
+        source = envelope.get("source")
+        if not isinstance(source, str) or not source:
+            raise InvalidPayloadError(f"The native event {event_id!r} has no source.")
+        return cls(event_id, source, kind, millis(moment), envelope, workflow_id)
 
 
 def deliver(engine: Engine, native: NativeEvent) -> bool:
     """Start what an event triggers. Repeatable. 1 send for 10 workflows; for one that takes batches as `gather`.
 
-    Raises `InvalidPayloadError` for a bare event that matches no workflow's pattern.
+    Raises `UnmatchedError` for a bare event that matches no workflow's pattern.
     """
     text = codec.encode(native.envelope)
     starts: list[Start] = []
@@ -125,7 +132,7 @@ def _triggered(engine: Engine, native: NativeEvent) -> list[Workflow[Any, Any]]:
         one for one in workflows.values() if one.pattern is not None and patterns.matches(one.pattern, native.envelope)
     ]
     if not found:
-        raise InvalidPayloadError(
+        raise UnmatchedError(
             f"The event {native.id!r} of {native.source!r} ({native.detail_type}) matches no workflow's EventPattern."
         )
     return found

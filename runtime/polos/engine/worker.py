@@ -82,6 +82,8 @@ class Worker:
         except Lost:
             _log.info("the lease on an execution passed to another invocation: %s", message.body.get("x"))
             return False
+        except native.UnmatchedError:
+            raise
         except InvalidPayloadError as error:
             raise BackendError(f"An execution met an error of the runtime: {error}") from error
 
@@ -90,7 +92,7 @@ class Worker:
         self._read(Message("", body, 1, lambda _: None), no_limit)
 
     def _read(self, message: Message, remaining: Callable[[], float | None]) -> Callable[[], bool]:
-        """The work that a message stands for. Only here can a message turn out to be none of ours."""
+        """The work that a message stands for. Here a message turns out to be none of ours, but for a native event."""
         body, engine = message.body, self.engine
         fields.check_unicode(body)
         match body.get("t"):

@@ -64,7 +64,7 @@ def test_a_command_that_the_engine_does_not_know_is_refused(
     service.worker = Worker(service.engine)
     wakes.send({"t": "banana", "x": "e1"})
 
-    assert len(failed_ids(handler_of(service, "work")(wakes.receive(), Context()))) == 1
+    assert failed_ids(handler_of(service, "work")(wakes.receive(), Context())) == []
     assert told.counts == {telemetry.REFUSED: 1}
     assert "unknown type 'banana'" in caplog.text
 
@@ -74,8 +74,9 @@ def test_an_event_on_the_bus_is_never_a_command(service: Service, worker: FakeWo
     queue = Queue(account, "EventsQueue")
     queue.send({**ENVELOPE, "detail": {"t": "cancel", "x": "e1", "wf": "w", "mode": "terminate"}})
 
-    assert len(failed_ids(handler_of(service, None)(queue.receive(), Context()))) == 1
+    assert failed_ids(handler_of(service, None)(queue.receive(), Context())) == []
     assert worker.messages == []
+    assert len(account.queue("KeptLetters")._messages) == 1
 
 
 @pytest.mark.parametrize("event", [None, 5, {}, {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}])
