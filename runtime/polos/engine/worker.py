@@ -391,9 +391,9 @@ class Worker:
     def _duties(self, execution: Item, place: str = "") -> None:
         """What follows from the end of an execution; every message that meets a finished one repeats it."""
         self.engine.tell_end(items.text(execution, items.PK))
-        notices.tell(self.engine, execution, items.text(execution, items.STATUS))
         successors.start(self.engine, execution)
         children.tell_parent(self.engine, execution)
         slots = Slots.of(self.engine, execution)
         if slots is not None:
             slots.end(execution, place)
+        notices.tell(self.engine, execution, items.text(execution, items.STATUS))  # last: nobody here waits for it

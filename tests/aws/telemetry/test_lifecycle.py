@@ -6,11 +6,12 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 from polos import Workflow, WorkflowContext, workflow
 from polos.aws.backend import aws_backend
 from polos.aws.lifecycle import EXECUTION
+from polos.errors import BackendError
 from polos.testing import Environment
 from polos.testing.moto_account import ACCOUNT, MotoAccount
 from tests.aws.telemetry.telling import SECRET, fails, flaky
@@ -21,14 +22,21 @@ class Statuses:
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
+        self.away: set[str] = set()
 
     def tell(self, about: Any) -> None:
+        if about["status"] in self.away:
+            raise BackendError("EventBridge could not be reached.")
         self.told.append(dict(about))
 
 
-def with_lifecycle(run: Callable[[Environment, Statuses], Awaitable[None]], *workflows: Workflow[Any, Any]) -> None:
+def with_lifecycle(
+    run: Callable[[Environment, Statuses], Awaitable[None]],
+    *workflows: Workflow[Any, Any],
+    backend: Literal["memory", "moto"] = "memory",
+) -> None:
     async def main() -> None:
-        async with Environment(workflows=workflows) as env:
+        async with Environment(backend=backend, workflows=workflows) as env:
             statuses = Statuses()
             object.__setattr__(env.harness.engine.backend, "lifecycle", statuses)
             await run(env, statuses)
@@ -83,6 +91,32 @@ def test_the_same_status_has_the_same_id_and_another_try_another_one() -> None:
         assert {one["error_type"] for one in statuses.told if one["status"] == "failed"} == {"StepExecutionError"}
 
     with_lifecycle(run, fails)
+
+
+def test_an_outage_of_the_events_holds_up_nobody_and_is_made_up_for() -> None:
+    """A parent is told, and a slot passes on, before other programs hear that a child has ended."""
+
+    @workflow(id="telemetry-lined-up", queue={"name": "telemetry-one", "concurrency_limit": 1})
+    async def child(ctx: WorkflowContext, number: int) -> int:
+        return number
+
+    @workflow(id="telemetry-family")
+    async def family(ctx: WorkflowContext) -> list[int]:
+        return await asyncio.gather(*(ctx.step.invoke_and_wait(f"c{one}", child, one) for one in range(3)))
+
+    async def run(env: Environment, statuses: Statuses) -> None:
+        statuses.away = {"completed"}
+        handle = await env.start(family)
+        await env.settle()
+        assert (await env.describe(handle)).result == [0, 1, 2]
+
+        statuses.away = set()
+        await env.advance(hours=1)
+        ended = [one["execution_id"] for one in statuses.told if one["status"] == "completed"]
+        assert handle.id in ended
+        assert len(set(ended)) == 4
+
+    with_lifecycle(run, child, family, backend="moto")
 
 
 def test_a_status_is_an_event_that_no_topic_gets(account: MotoAccount) -> None:
