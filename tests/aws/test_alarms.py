@@ -11,20 +11,10 @@ import pytest
 from polos.aws.metrics import NAMESPACE
 from polos.ports import Notice
 from polos.testing import moto_template
+from tests.aws.template import FUNCTIONS, QUEUES, RESOURCES, ROOT, TEMPLATE, named, of_type
 
-ROOT = moto_template.find().parent
-TEMPLATE = moto_template.load(ROOT / "template.yaml")
-RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
-ALARMS = {name: one for name, one in RESOURCES.items() if one["Type"] == "AWS::CloudWatch::Alarm"}
-FUNCTIONS = [name for name, one in RESOURCES.items() if one["Type"] == "AWS::Serverless::Function"]
-QUEUES = [name for name, one in RESOURCES.items() if one["Type"] == "AWS::SQS::Queue"]
+ALARMS = of_type("AWS::CloudWatch::Alarm")
 OURS = {*Notice, "MessagesHandled", "MessagesKept", "MessagesFailed", "MessagesRefused", "MessageAge"}
-
-
-def _resource(value: dict[str, Any]) -> str:
-    """The resource that a Ref or a GetAtt names."""
-    attribute = value.get("Fn::GetAtt")
-    return value.get("Ref") or (attribute.split(".")[0] if isinstance(attribute, str) else attribute[0])
 
 
 def _watched(metric: str) -> set[str]:
@@ -33,7 +23,7 @@ def _watched(metric: str) -> set[str]:
     for alarm in ALARMS.values():
         if alarm["Properties"]["MetricName"] == metric:
             (dimension,) = alarm["Properties"]["Dimensions"]
-            found.add(_resource(dimension["Value"]))
+            found.add(named(dimension["Value"]))
     return found
 
 
@@ -74,7 +64,7 @@ def test_the_dashboard_shows_metrics_that_there_are() -> None:
     metrics = [metric for widget in shown for metric in widget["properties"]["metrics"]]
 
     assert {metric[1] for metric in metrics if metric[0] == NAMESPACE} <= OURS
-    for name in FUNCTIONS + QUEUES:
+    for name in [*FUNCTIONS, *QUEUES]:
         assert name in {one.split(".")[0] for one in named}, f"{name} is not on the dashboard"
     for widget in shown:
         assert widget["x"] + widget["width"] <= 24
@@ -104,10 +94,10 @@ def test_every_function_has_logs_of_its_own_that_do_not_stay_for_ever() -> None:
         assert RESOURCES[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_only_for_traces_a_permission_names_no_resource() -> None:
+def test_only_for_traces_a_permission_names_nonamed() -> None:
     """X-Ray has none (Service Authorization Reference); all that is conditional is a statement of its own."""
     for name in FUNCTIONS:
-        (policy,) = RESOURCES[_resource(RESOURCES[name]["Properties"]["Role"])]["Properties"]["Policies"]
+        (policy,) = RESOURCES[named(RESOURCES[name]["Properties"]["Role"])]["Properties"]["Policies"]
         conditional = [one["Fn::If"] for one in policy["PolicyDocument"]["Statement"] if "Fn::If" in one]
         open_ended = [(condition, one) for condition, one, _ in conditional if one["Resource"] == "*"]
         assert [condition for condition, _ in open_ended] == ["HasXRay"], name

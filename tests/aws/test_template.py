@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import fnmatch
 import json
 import re
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from polos.aws.default_bus import rule_name
 from polos.aws.entry import MAINTENANCE
 from polos.aws.payloads import PREFIX
 from polos.aws.records import ROLES
@@ -21,23 +19,9 @@ from polos.aws.timers import PREFIX as TIMERS
 from polos.aws.topics import DETAIL_TYPE, SOURCE
 from polos.core import items
 from polos.testing import moto_template
+from tests.aws.template import FUNCTIONS, RESOURCES, ROOT, SOURCES, TEMPLATE, of_type
 
-ROOT = moto_template.find().parent
-TEMPLATE = moto_template.load(ROOT / "template.yaml")
-RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
-FUNCTIONS = {name: one for name, one in RESOURCES.items() if one["Type"] == "AWS::Serverless::Function"}
-SOURCES = [
-    (function, event["Properties"])
-    for function in FUNCTIONS.values()
-    for event in function["Properties"].get("Events", {}).values()
-    if event["Type"] == "SQS"
-]
 ENVIRONMENT: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-
-
-def _queue(properties: dict[str, Any]) -> dict[str, Any]:
-    reference = properties["Queue"]["Fn::GetAtt"]
-    return RESOURCES[reference[0] if isinstance(reference, list) else reference.split(".")[0]]["Properties"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -64,14 +48,15 @@ def test_a_deployment_calls_the_registrar_because_the_version_of_the_code_is_its
 
 
 def test_declarations_come_after_what_serves_them() -> None:
-    made = {
+    """What a deployment declares may fire at once: what takes it must be there, and those who send be allowed to."""
+    sources = {
         f"{name}{key}"
         for name, one in FUNCTIONS.items()
         for key, event in one["Properties"].get("Events", {}).items()
         if event["Type"] == "SQS"
     }
 
-    assert made == set(RESOURCES["Registration"]["DependsOn"])
+    assert set(RESOURCES["Registration"]["DependsOn"]) == sources | set(of_type("AWS::SQS::QueuePolicy"))
 
 
 def test_the_registrar_may_do_at_import_what_the_work_function_may() -> None:
@@ -107,34 +92,6 @@ def test_every_variable_of_the_code_is_known() -> None:
             assert name in known, f"{path.name} reads {name}"
 
 
-@pytest.mark.parametrize("timeout", [60, 900])
-def test_the_visibility_of_a_queue_is_at_least_the_timeout_of_its_function(timeout: int) -> None:
-    for function, event in SOURCES:
-        own, queue = function["Properties"]["Timeout"], _queue(event)["VisibilityTimeout"]
-        seconds = {"Timeout": timeout}
-        first = seconds[own["Ref"]] if isinstance(own, dict) else own
-        second = seconds[queue["Ref"]] if isinstance(queue, dict) else queue
-        assert second >= first
-
-
-def test_every_source_reports_single_failures_and_limits_its_concurrency() -> None:
-    for _, event in SOURCES:
-        assert event["BatchSize"] == 1
-        assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-        limit = event["ScalingConfig"]["MaximumConcurrency"]
-        parameter = TEMPLATE["Parameters"][limit["Ref"]] if isinstance(limit, dict) else {}
-        assert parameter.get("MinValue", limit) >= 2
-        assert parameter.get("MaxValue", limit) <= 1000
-
-
-def test_no_message_is_lost_by_being_received() -> None:
-    queues = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::SQS::Queue"}
-    for name, queue in queues.items():
-        assert queue["MessageRetentionPeriod"] == 14 * 86_400
-        if name not in ("DeadLetters", "KeptLetters"):
-            assert queue["RedrivePolicy"]["maxReceiveCount"] >= 100
-
-
 def test_executions_outlive_the_messages_about_them() -> None:
     assert min(int(days) for days in TEMPLATE["Parameters"]["RetentionDays"]["AllowedValues"]) >= 14
 
@@ -159,16 +116,6 @@ def test_the_table_has_the_keys_and_the_index_of_the_code() -> None:
 
 def test_the_rule_matches_the_events_of_the_code() -> None:
     assert RESOURCES["TopicsRule"]["Properties"]["EventPattern"] == {"source": [SOURCE], "detail-type": [DETAIL_TYPE]}
-
-
-@pytest.mark.parametrize("policy", ["NativeEventsQueuePolicy", "EventsQueuePolicy"])
-def test_the_rules_of_the_default_bus_may_send_and_give_up(policy: str) -> None:
-    """Their names, which the code makes, begin with the stack's name and a hyphen."""
-    statements = RESOURCES[policy]["Properties"]["PolicyDocument"]["Statement"]
-    (like,) = [one["Condition"]["ArnLike"]["aws:SourceArn"] for one in statements if "ArnLike" in one["Condition"]]
-    pattern = like["Fn::Sub"].rpartition(":rule/")[2].replace("${AWS::StackName}", "shop")
-    assert fnmatch.fnmatchcase(rule_name("shop", "uploads"), pattern)
-    assert not fnmatch.fnmatchcase(rule_name("shopping", "uploads"), pattern)
 
 
 def test_objects_are_kept_as_long_as_the_records_that_point_to_them() -> None:
@@ -197,7 +144,6 @@ def test_the_maintenance_is_called_in_time_under_a_name_of_its_stack() -> None:
     (event,) = RESOURCES["MaintenanceFunction"]["Properties"]["Events"].values()
 
     assert event["Type"] == "ScheduleV2"
-    assert event["Properties"]["ScheduleExpression"] == "rate(6 hours)"
     assert event["Properties"]["GroupName"] == {"Ref": "ScheduleGroup"}
     assert json.loads(event["Properties"]["Input"]) == {"t": MAINTENANCE}
 

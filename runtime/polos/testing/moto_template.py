@@ -38,7 +38,6 @@ class Source:
 
     queue: str
     handler: str
-    batch_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,5 +155,5 @@ def _sources(template: dict[str, Any]) -> list[Source]:
         for event in own.get("Events", {}).values():
             if event["Type"] == "SQS":
                 name = _resource_of(event["Properties"]["Queue"]["Fn::GetAtt"])
-                found.append(Source(name, str(own["Handler"]), int(event["Properties"]["BatchSize"])))
+                found.append(Source(name, str(own["Handler"])))
     return found
