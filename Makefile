@@ -6,11 +6,13 @@ UV := $(shell command -v uv 2>/dev/null)
 VENV := .venv
 SAM_VENV := .venv-sam
 EMULATOR_VENV := .venv-emulator
+CHECKOV_VENV := .venv-checkov
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 READY := $(VENV)/.ready
 SAM_READY := $(SAM_VENV)/.ready
 EMULATOR_READY := $(EMULATOR_VENV)/.ready
+CHECKOV_READY := $(CHECKOV_VENV)/.ready
 TEMPLATE := $(wildcard template.yaml)
 SYNC := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV)
 EXPORT := $(BIN)/uv export --no-config --quiet --frozen --all-extras --no-hashes --no-emit-project --no-header --no-annotate
@@ -31,8 +33,8 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos chaos-quick e2e emulator check static style types imports pins template format bench lock \
-	clean pip-venv
+.PHONY: help venv demo test chaos chaos-quick e2e emulator check static style types imports pins template checkov format bench \
+	lock clean pip-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -84,6 +86,9 @@ template: $(READY) $(SAM_READY)
 	@$(SAM_VENV)/bin/sam validate --lint --region us-east-1 --template $(TEMPLATE)
 endif
 
+checkov: $(CHECKOV_READY) ## look at the template with checkov; .checkov.yaml says what is left out, and why
+	@$(CHECKOV_VENV)/bin/checkov --config-file .checkov.yaml
+
 format: $(READY) ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
@@ -99,9 +104,10 @@ lock: $(READY) ## choose the newest versions: uv.lock and requirements-*.txt
 	@$(EXPORT) > requirements-dev.txt
 	@echo aws-sam-cli | $(COMPILE) --output-file requirements-sam.txt -
 	@printf '%s\n' aws-sam-translator boto3 'ministack>=1.5.33' | $(COMPILE) --output-file requirements-emulator.txt -
+	@echo checkov | $(COMPILE) --output-file requirements-checkov.txt -
 
 clean: ## remove what was built, the virtual environments too
-	rm -rf $(VENV) $(SAM_VENV) $(EMULATOR_VENV) build dist .aws-sam .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(SAM_VENV) $(EMULATOR_VENV) $(CHECKOV_VENV) build dist .aws-sam .hypothesis .import_linter_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment of its own ($1) with what a file of pinned requirements ($2) says, by uv or else by pip.
@@ -137,4 +143,9 @@ $(SAM_READY): requirements-sam.txt | $(READY)
 $(EMULATOR_READY): requirements-emulator.txt | $(READY)
 	@echo "setting up $(EMULATOR_VENV), with an emulator of AWS"
 	@$(call pinned,$(EMULATOR_VENV),$<)
+	@touch $@
+
+$(CHECKOV_READY): requirements-checkov.txt | $(READY)
+	@echo "setting up $(CHECKOV_VENV), with checkov (a minute or two without uv)"
+	@$(call pinned,$(CHECKOV_VENV),$<)
 	@touch $@
