@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from polos.engine import commands, forking, recovery, starting
+from polos.engine import commands, controls, forking, recovery, starting
 from polos.engine.engine import Engine
 from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
 from polos.ports import Outgoing, Recurring
@@ -20,6 +20,9 @@ def begin(world: World, plan: Plan) -> None:
         world.at(root.at, send, world, root)
     for act in plan.acts:
         world.at(act.at, send, world, act)
+        if act.kind in ("hold", "unhold"):
+            for gap in act.copies:
+                world.at(act.at + gap, send, world, act)
 
 
 def send(world: World, what: Root | Act) -> None:
@@ -52,6 +55,10 @@ def _act(engine: Engine, world: World, what: Act) -> None:
             recovery.pause(engine, what.target)
         case "unpause":
             recovery.unpause(engine, what.target)
+        case "hold":
+            controls.pause(engine, *what.target.split(":"))
+        case "unhold":
+            controls.unpause(engine, *what.target.split(":"))
         case "resume":
             starting.resume(engine, what.target, what.step, f"resumed at {what.at}")
         case "fork":

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from polos.core import items
 from polos.core.conditions import Item
+from polos.core.identity import triggered_id
+from polos.ports import Event
 from tests.chaos.sim import client
 from tests.chaos.sim.interpreter import BATCH_TOPIC, TRIGGER_TOPIC, digest
 from tests.chaos.sim.programs import Act, Plan, Root
@@ -29,6 +31,7 @@ class Ending:
         world = self._world
         world.faults.stop()
         world.run()
+        self._unpause()
         for _ in range(_ROUNDS):
             if world.violations:
                 return
@@ -58,6 +61,18 @@ class Ending:
         return [x for x in self._executions() if items.ENDED not in x]
 
     # ---- at rest
+
+    def _unpause(self) -> None:
+        """Let everything go that a pause of a queue or a workflow holds."""
+        world, holds = self._world, self._world.observer.holds
+        paused = list(holds.all())
+        for x in self._open() if paused else ():
+            holds.at_rest(x)
+        for hold in paused:
+            client.send(world, Act("unhold", 0.0, hold.attribute))
+        if not world.violations:
+            world.run()
+            holds.let_go()
 
     def _helps(self, x: Item) -> list[Act]:
         """What brings an execution on that rightly sleeps. Flags one that should not sleep."""
@@ -209,8 +224,13 @@ class Ending:
         for event in self._world.observer.published.values():
             if event.topic in (TRIGGER_TOPIC, BATCH_TOPIC) and self._world.observer.arrived(event.id):
                 found = self._world.observer.by_trigger.get(event.id, set())
-                if len(found) != 1:
+                if len(found) != 1 and not self._crashed(event):
                     self._flag(f"L10: the event {event.id} on {event.topic} started {sorted(found)}")
+
+    def _crashed(self, event: Event) -> bool:
+        """Whether what it started failed before its body ran, its invocations having died."""
+        x = self._table.peek(triggered_id("sim-triggered", event.id), items.EXECUTION) or {}
+        return items.document(x, items.FAILURE).get("type") == "CrashLoopError"
 
     def _ticks(self) -> None:
         """L10: one execution, or one record of a skip, for each nominal time."""

@@ -175,8 +175,8 @@ async def _call(ctx: WorkflowContext, op: Op) -> object:
 async def _body(ctx: WorkflowContext, program_id: str, number: int = 0) -> list[object]:
     observer = here().world.observer
     run = Run(observer, ctx._replay, ctx.execution_id)  # pyright: ignore[reportPrivateUsage]
+    observer.body_begins(run, program_id, number, again=here().run is not None)
     here().run = run
-    observer.body_begins(run, program_id, number)
     await _run(ctx, run, observer.program(program_id))
     return [program_id, digest(run.trail)]
 

@@ -15,7 +15,7 @@ from polos.core import items
 from polos.core.conditions import Absent, AllOf, AnyOf, Change, Contains, Has, Item, Less, Not, Value
 from polos.core.items import Key
 from polos.core.replay import Operation
-from polos.engine import batching, children, delivery, schedules
+from polos.engine import batching, children, controls, delivery, schedules
 from polos.engine.endings import Endings
 from polos.engine.ledger import OPEN, Holder, Ledger
 from polos.engine.pace import Pace
@@ -26,6 +26,7 @@ from polos.engine.vault import Vault
 from polos.engine.waits import Waits
 from polos.engine.worker import Worker
 from polos.ports import ConditionFailed
+from tests.chaos.sim import bugs_of_holds as holds
 from tests.chaos.sim.ports import SimInbox
 from tests.chaos.sim.reordering import (
     Patch,
@@ -318,4 +319,8 @@ MUTANTS: Final = (
            ((Endings, "_give_back", _give_back_no_limit),)),
     Mutant("steps near the limit", "a step begins however little time is left", ("steps", "retries"),
            ((Pace, "too_late", lambda self: False),)),
+    Mutant("woken before unpaused", "those in line are woken, then the pause is removed", ("holds",),
+           ((controls, "unpause", holds.only_send_release), (controls, "release", holds.wake_then_remove))),
+    Mutant("hold not looked at", "a process goes on whatever is paused", ("holds",),
+           ((controls.Controls, "hold_of", lambda self, execution: None),)),
 )  # fmt: skip

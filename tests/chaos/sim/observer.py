@@ -15,6 +15,7 @@ from polos.core import items
 from polos.core.conditions import Change, Item
 from polos.core.items import Key
 from polos.ports import Event, Outgoing
+from tests.chaos.sim.holds import Holds
 from tests.chaos.sim.interpreter import QUEUES, Run
 from tests.chaos.sim.programs import Op, Plan, Program
 
@@ -35,6 +36,7 @@ class Observer:
 
     def __init__(self, world: World, plan: Plan, table: SimTable, payloads: SimPayloads) -> None:
         self._world, self._table, self._payloads = world, table, payloads
+        self.holds = Holds(world, table)
         self._programs, self.ops = _programs_of(plan)
         self._places: dict[str, tuple[str, int]] = {}  # execution -> program, round
         self._calls: Counter[tuple[str, str]] = Counter()
@@ -68,8 +70,11 @@ class Observer:
 
     # ---- bodies and steps
 
-    def body_begins(self, run: Run, program_id: str, number: int) -> None:
+    def body_begins(self, run: Run, program_id: str, number: int, *, again: bool) -> None:
+        """A body is about to run, `again` in the same invocation."""
         self._places[run.execution_id] = program_id, number
+        if not again:
+            self.holds.begins(self._x(run.execution_id), f"the body of {run.execution_id}")
 
     def count_call(self, op: Op) -> int:
         step = current.step.get()
@@ -85,6 +90,7 @@ class Observer:
         x = self._table.peek(execution_id, items.EXECUTION) or {}
         where = f"step {key} of {execution_id}, attempt {attempt}"
         self._owns(invocation, execution_id, x, f"calls {where}")
+        self.holds.begins(x, where)
         left = invocation.remaining()
         if left is not None and left < 10 - 1e-6 and not op.once:  # its mark may be slow, and must not be in vain
             self._flag(f"L15: {where} begins {left:.1f} s before the invocation's limit")
@@ -209,6 +215,9 @@ class Observer:
                 taken = None if before is None else before.get(items.BATCH)
                 if taken is not None and after is not None and after.get(items.BATCH) != taken:
                     self._flag(f"L10: the event {key.pk} is taken by two batches")
+            case "h#":
+                if key == items.CONTROLS:
+                    self.holds.wrote(before, after)
             case "c#" | "g#":
                 pass
             case _:

@@ -25,6 +25,7 @@ _NAMES_OF_PUTS = {
     "p#": "put beside",
     "x": "put start",
 }
+_NAMES_OF_READS = {"x": "read x", "slots": "read slots", "collector": "collector", "paused": "read paused"}
 _STATES = {items.ARMED: "put armed", items.RETRYING: "put retrying", items.DECIDED: "put record"}
 
 
@@ -62,7 +63,7 @@ class SimTable:
     # ---- the port
 
     def get(self, key: Key) -> Item | None:
-        name = {"x": "read x", "slots": "read slots", "collector": "collector"}.get(key.sk, "read item")
+        name = _NAMES_OF_READS.get(key.sk, "read item")
         return self._world.request(name, f"{key.pk} {key.sk}", lambda: self.peek(*key))
 
     def get_many(self, keys: Sequence[Key]) -> list[Item]:
@@ -99,7 +100,9 @@ class SimTable:
         return self._world.request(name, f"{key.pk} {key.sk}", effect)
 
     def delete(self, key: Key, condition: Condition | None = None) -> None:
-        name = {"t#w#": "delete waiter", "q#w#": "delete place"}.get(key.pk[:2] + key.sk[:2], "drop")
+        name = {"t#w#": "delete waiter", "q#w#": "delete place", "h#w#": "leave line"}.get(
+            key.pk[:2] + key.sk[:2], "drop"
+        )
         if key.pk[:2] in ("g#", "d#"):
             name = "gathered"
 
@@ -119,7 +122,7 @@ class SimTable:
         if kind == "t#":
             name = "look" if prefix == "e#" else "waiters"
         else:
-            name = {"q#": "line", "g#": "collector"}.get(kind, "load")
+            name = {"q#": "line", "g#": "collector", "h#": "held"}.get(kind, "load")
 
         def effect() -> list[Item]:
             invocation.reads[pk] = self.writes
@@ -148,8 +151,8 @@ def _name_of_put(key: Key, item: Item) -> str:
     kind, sk = key.pk[:2], key.sk[:2]
     if kind == "t#":
         return "put waiter" if sk == "w#" else "put event"
-    if kind == "q#":
-        return "put place"
+    if kind in ("q#", "h#"):
+        return "put place" if kind == "q#" else "put held"
     if kind in ("g#", "d#"):
         return "gathered"
     if sk == "r#":
@@ -162,6 +165,8 @@ def _name_of_put(key: Key, item: Item) -> str:
 def _name_of_update(key: Key, change: Change) -> str:
     if key.sk == "slots":
         return "give slot" if items.LIMIT_COUNT in change.add and change.add[items.LIMIT_COUNT] < 0 else "take slot"
+    if key == items.CONTROLS:
+        return "unhold" if change.remove else "hold"
     if key.sk != items.EXECUTION:
         return {"f#": "fan in", "sc": "schedule", "co": "collector", "ev": "gathered"}.get(key.sk[:2], "update")
     given = change.set

@@ -28,6 +28,10 @@ def _queued(draw: random.Random) -> tuple[tuple[str, object], ...]:
     return (("queue", draw.choice(("q1", "q1", "q2"))),)
 
 
+def _sometimes_queued(draw: random.Random) -> tuple[tuple[str, object], ...]:
+    return _queued(draw) if draw.random() < 0.5 else ()
+
+
 def _limited(draw: random.Random) -> tuple[tuple[str, object], ...]:
     return (("run_timeout_seconds", draw.choice((3.0, 8.0, 45.0, 200.0))),)
 
@@ -96,6 +100,12 @@ SHAPES: dict[str, Shape] = {
         ("plain", "wait", "long", "event"), ("pause", "suspend", "claim", "mark"), acts=("pause", "unpause", "publish"),
         roots=(1, 1),
     ),
+    "holds": Shape(
+        ("plain", "wait", "long", "event", "child", "suspend", "retrying", "try"), ("put held", "read paused",
+        "leave line", "held", "hold", "unhold", "send release", "send wake", "suspend", "claim"), roots=(1, 3),
+        ops=(1, 2), options=_sometimes_queued, acts=("hold", "unhold", "hold", "unhold", "hold", "unhold", "publish",
+        "resume", "cancel", "trigger"),
+    ),
     "limit": Shape(
         ("wait", "event", "try", "child", "long"), ("strike", "suspend", "send wake", "send timer", "claim", "finish"),
         options=_limited, ops=(1, 2), acts=("cancel",),
@@ -127,7 +137,7 @@ SHAPES: dict[str, Shape] = {
     "mixed": Shape(
         ("step", "plain", "wait", "event", "publish", "suspend", "child", "batch", "gather", "first", "group", "try",
         "boom", "once", "big", "inline", "spawn"), (), roots=(1, 3), ops=(1, 3),
-        acts=("publish", "cancel", "resume", "retry", "pause", "terminate"),
+        acts=("publish", "cancel", "resume", "retry", "pause", "terminate", "hold", "unhold"),
     ),
 }  # fmt: skip
 
@@ -164,11 +174,20 @@ def _act(draw: random.Random, kind: str, roots: list[Root]) -> Act | None:
             copies = tuple(draw.choice((0.0, 20.0, 70.0)) for _ in range(draw.randint(0, 2)))
             at = draw.choice((60.0, 60.0, 120.0, 180.0)) + draw.choice((0.0, 0.5, 30.0))
             return Act(kind, at, target=draw.choice(("sim-ticked", "sim-skipping")), copies=copies)
+        case "hold" | "unhold":
+            copies = draw.choice(((), (), (0.0,), (0.05,), (20.0,)))
+            return Act(kind, at, _to_hold(draw, target), copies=copies)
         case "resume" | "fork":
             wanted = [key for key in _keys(target) if kind == "fork" or key.startswith("u")] if target else []
             return Act(kind, at, target.id, step=draw.choice(wanted)) if target and wanted else None
         case _:
             return Act(kind, at if kind != "retry" else at * 2, target.id) if target else None
+
+
+def _to_hold(draw: random.Random, target: Root | None) -> str:
+    """What holds an execution, or what events start: its workflow, or its queue."""
+    queue = dict(target.options).get("queue", "sim-main") if target else "sim-main"
+    return draw.choice(("workflow:sim-main", "workflow:sim-main", f"queue:{queue}", "workflow:sim-triggered"))
 
 
 def _keys(root: Root) -> list[str]:

@@ -82,6 +82,7 @@ class World:
         self.requests = 0
         self.messages = 0
         self.alive: set[Invocation] = set()
+        self.struck_at = -math.inf
 
     # ---- time
 
@@ -199,7 +200,7 @@ class World:
     def _strike(
         self, strand: Strand, name: str, about: str, effect: Callable[[], Any], struck: str, delay: float
     ) -> None:
-        invocation = strand.invocation
+        invocation, self.struck_at = strand.invocation, self.t
         if self.trace is not None:
             self.trace.line(f"{invocation.name} {struck}: {name} {about}", fault=True)
         match struck:
@@ -219,6 +220,8 @@ class World:
         self, strand: Strand, name: str, about: str, effect: Callable[[], Any], struck: str | None, tries: int
     ) -> None:
         invocation = strand.invocation
+        if struck is not None:
+            self.struck_at = self.t
         if invocation.dead:
             return
         value: Any = None
@@ -261,6 +264,7 @@ class World:
         if strand.invocation.dead:
             return
         if strand.invocation.frozen > self.t:
+            self.struck_at = strand.invocation.frozen
             self.at(strand.invocation.frozen - self.t, self._reply, strand, value, error)
             return
         strand.switch((value, error))
