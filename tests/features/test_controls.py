@@ -368,6 +368,30 @@ async def test_a_process_hears_of_the_pause_of_another_within_15_seconds(world: 
 
 
 @law
+async def test_a_turn_under_way_hears_of_the_pause_of_another_within_15_seconds(world: World) -> None:
+    """What it knew when it began was old already, and its heartbeat comes later."""
+
+    @workflow(id="held-under-way")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("first", world.env.harness.clock.advance, 10.0)
+        await ctx.step.run("second", world.effect)
+
+    @workflow(id="held-not-at-all")
+    async def other(ctx: WorkflowContext) -> None: ...
+
+    async with world.deploy(body, other) as env:
+        world.limits(controls=15.0)
+        await env.finish(await env.start(other))
+        world.table.put(items.keyed(items.CONTROLS, {"workflow:held-under-way": "1-somebody"}))
+        await env.advance(seconds=10)
+        held = await env.start(body)
+        await env.settle()
+        assert world.ran("second") == 0
+        await env.advance(seconds=5)
+        assert lines(world, "1-somebody") == [held.id]
+
+
+@law
 async def test_pause_of_what_cannot_be_is_refused(world: World) -> None:
     async with world.deploy() as env:
         with pytest.raises(InvalidPayloadError, match="1 to 512"):

@@ -27,7 +27,7 @@ from polos.core.identity import check_queue
 from polos.core.items import Key
 from polos.engine import commands
 from polos.engine.commands import moment
-from polos.errors import InvalidPayloadError
+from polos.errors import BackendError, InvalidPayloadError
 from polos.ports import ConditionFailed, Message, Outgoing
 
 if TYPE_CHECKING:
@@ -81,11 +81,16 @@ class Controls:
                 self._read_at = now  # one thread reads; the others go on with what is known
         return _find(self._read() if old else known, execution)
 
-    def known_hold(self, execution: Item) -> Hold | None:
-        """What holds an execution as far as is known here. No request."""
-        with self._lock:
-            known = self._known
-        return _find(known, execution)
+    def may_begin(self, execution: Item) -> bool:
+        """Whether nothing holds an execution, as `hold_of`; where the read fails, as far as was known before it.
+
+        A turn that is under way is not given up for it: what runs in it would run again.
+        """
+        try:
+            return self.hold_of(execution) is None
+        except BackendError:
+            with self._lock:
+                return _find(self._known, execution) is None
 
     def still_held(self, execution: Item) -> Hold | None:
         """What holds an execution by a read made now. 1 read."""
