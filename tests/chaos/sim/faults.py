@@ -22,6 +22,7 @@ LATE_COPY = "sends it twice, once late"
 KINDS = (
     CRASH_BEFORE, CRASH_AFTER, STALL_BEFORE, STALL_AFTER, LOST_REPLY, LOST_REQUEST, THROTTLED, LINGERS, LATE_COPY,
 )  # fmt: skip
+STOPS = frozenset({CRASH_BEFORE, CRASH_AFTER, STALL_BEFORE, STALL_AFTER})
 _HOT_KINDS = (*KINDS, CRASH_BEFORE, CRASH_AFTER, STALL_BEFORE, STALL_AFTER, STALL_BEFORE, LINGERS, LINGERS)
 
 HOT = (
@@ -51,7 +52,8 @@ class Faults:
         self.latency = draw.choice((0.01, 0.05, 0.5))
         self.delay = draw.choice((0.05, 0.05, 1.0, 15.0))
         self.limit = draw.choice((None, None, 900.0, 60.0, 25.0))
-        self.shared = draw.random() < 0.3
+        self.shared = draw.random() < 0.3  # all invocations are in one process
+        self.apart = draw.random() < 0.5  # but its clients are not
         self.hot = draw.choice(focus or HOT) if draw.random() < 0.7 else draw.choice(HOT)
         self.hot_kind = draw.choice(_HOT_KINDS)
         self.hot_chance = draw.choice((0.15, 0.5, 1.0))

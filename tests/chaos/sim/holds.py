@@ -16,11 +16,11 @@ from polos.ports import Limits
 
 if TYPE_CHECKING:
     from tests.chaos.sim.ports import SimTable
+    from tests.chaos.sim.strands import Invocation
     from tests.chaos.sim.world import World
 
 ALLOWED: Final = Limits().controls
-_ON_THE_WIRE: Final = 5.0
-"""What a few requests take that are slow and are not struck by a fault: their mean is at most half a second."""
+_MOST_ON_THE_WIRE: Final = 5.0
 
 
 class Holds:
@@ -50,7 +50,7 @@ class Holds:
             if colon:
                 yield Hold(kind, name, str(number))
 
-    def begins(self, x: Item, what: str) -> None:
+    def begins(self, invocation: Invocation, x: Item, what: str) -> None:
         """Something of an execution begins: a body, or an attempt of a step."""
         if items.WORKFLOW not in x or items.CANCEL in x or items.CANCEL_AT in x or self.timed_out(x):
             return
@@ -58,7 +58,8 @@ class Holds:
         if hold is None:
             return
         since = self._since[hold.number]
-        if world.t - since > ALLOWED + _ON_THE_WIRE and world.struck_at < since - ALLOWED:
+        wire = min(_MOST_ON_THE_WIRE, 20 * world.faults.latency)  # a few requests that no fault has struck
+        if world.t - since > ALLOWED + wire and max(world.struck_at, invocation.struck_at) < since - ALLOWED:
             world.flag(f"{what} begins {world.t - since:.1f} s after {hold.attribute} was paused")
 
     def timed_out(self, x: Item) -> bool:

@@ -15,7 +15,7 @@ from polos.core import items
 from polos.core.conditions import Absent, AllOf, AnyOf, Change, Contains, Has, Item, Less, Not, Value
 from polos.core.items import Key
 from polos.core.replay import Operation
-from polos.engine import batching, children, controls, delivery, schedules
+from polos.engine import batching, children, controls, delivery, endings, schedules
 from polos.engine.endings import Endings
 from polos.engine.ledger import OPEN, Holder, Ledger
 from polos.engine.pace import Pace
@@ -323,4 +323,10 @@ MUTANTS: Final = (
            ((controls, "unpause", holds.only_send_release), (controls, "release", holds.wake_then_remove))),
     Mutant("hold not looked at", "a process goes on whatever is paused", ("holds",),
            ((controls.Controls, "hold_of", lambda self, execution: None),)),
+    Mutant("place after the look", "who is held looks whether it still is, then takes its place in line", ("unhold",),
+           ((endings, "stand_in_line", holds.read_then_stand_in_line),)),
+    Mutant("unpaused before sent", "a pause is removed, then its line is asked to be woken", ("unhold",),
+           ((controls, "unpause", holds.remove_then_send),)),
+    Mutant("pause heard at the heartbeat", "a turn under way does not ask what is paused", ("long holds",),
+           ((controls.Controls, "may_begin", holds.known_alone),)),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from polos.ports import Event, Outgoing
 from tests.chaos.sim.holds import Holds
 from tests.chaos.sim.interpreter import QUEUES, Run
 from tests.chaos.sim.programs import Op, Plan, Program
+from tests.chaos.sim.strands import here
 
 if TYPE_CHECKING:
     from tests.chaos.sim.ports import SimPayloads, SimTable
@@ -74,7 +75,7 @@ class Observer:
         """A body is about to run, `again` in the same invocation."""
         self._places[run.execution_id] = program_id, number
         if not again:
-            self.holds.begins(self._x(run.execution_id), f"the body of {run.execution_id}")
+            self.holds.begins(here(), self._x(run.execution_id), f"the body of {run.execution_id}")
 
     def count_call(self, op: Op) -> int:
         step = current.step.get()
@@ -90,7 +91,7 @@ class Observer:
         x = self._table.peek(execution_id, items.EXECUTION) or {}
         where = f"step {key} of {execution_id}, attempt {attempt}"
         self._owns(invocation, execution_id, x, f"calls {where}")
-        self.holds.begins(x, where)
+        self.holds.begins(invocation, x, where)
         left = invocation.remaining()
         if left is not None and left < 10 - 1e-6 and not op.once:  # its mark may be slow, and must not be in vain
             self._flag(f"L15: {where} begins {left:.1f} s before the invocation's limit")

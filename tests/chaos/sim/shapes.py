@@ -14,7 +14,7 @@ _OWNERSHIP = ("claim", "renew", "mark", "suspend", "finish", "load", "acknowledg
 
 @dataclass(frozen=True)
 class Shape:
-    """`kinds`: which operations; `roots`, `ops`: how many executions, and operations each, from and to."""
+    """`kinds`: which operations; `roots`, `ops`: how many executions, and operations each, from and to; `at`: when."""
 
     kinds: tuple[str, ...]
     focus: tuple[str, ...]
@@ -22,6 +22,7 @@ class Shape:
     ops: tuple[int, int] = (1, 3)
     acts: tuple[str, ...] = ()
     options: Callable[[random.Random], tuple[tuple[str, object], ...]] = lambda _: ()
+    at: tuple[float, ...] = (0.0, 0.0, 0.5, 5.0)
 
 
 def _queued(draw: random.Random) -> tuple[tuple[str, object], ...]:
@@ -106,6 +107,14 @@ SHAPES: dict[str, Shape] = {
         ops=(1, 2), options=_sometimes_queued, acts=("hold", "unhold", "hold", "unhold", "hold", "unhold", "publish",
         "resume", "cancel", "trigger"),
     ),
+    "unhold": Shape(
+        ("plain", "wait"), ("put held", "put held", "read paused", "unhold", "send release", "held", "leave line"),
+        roots=(1, 3), ops=(1, 1), acts=("hold first", "unhold soon", "unhold soon", "hold", "unhold"),
+    ),
+    "long holds": Shape(
+        ("plain", "plain", "long"), ("read paused", "hold", "renew"), roots=(2, 3), ops=(2, 2), at=(0.0, 9.0, 13.0),
+        acts=("hold soon", "hold soon"),
+    ),
     "limit": Shape(
         ("wait", "event", "try", "child", "long"), ("strike", "suspend", "send wake", "send timer", "claim", "finish"),
         options=_limited, ops=(1, 2), acts=("cancel",),
@@ -153,7 +162,7 @@ def plan_of(draw: random.Random, name: str | None = None) -> Plan:
         if chosen == "mixed" and draw.random() < 0.3:
             options = _queued(draw)
         program = generator.program(*shape.ops)
-        roots.append(Root(f"x{number}", "sim-main", program, draw.choice((0.0, 0.0, 0.5, 5.0)), options))
+        roots.append(Root(f"x{number}", "sim-main", program, draw.choice(shape.at), options))
     side: tuple[tuple[str, tuple[Op, ...]], ...] = ()
     if not roots:
         small = Generator(draw, ("plain", "wait"))
@@ -177,6 +186,9 @@ def _act(draw: random.Random, kind: str, roots: list[Root]) -> Act | None:
         case "hold" | "unhold":
             copies = draw.choice(((), (), (0.0,), (0.05,), (20.0,)))
             return Act(kind, at, _to_hold(draw, target), copies=copies)
+        case "hold first" | "hold soon" | "unhold soon":
+            soon = 0.0 if kind == "hold first" else draw.choice((0.5, 1.0, 4.0)) * (0.5 + draw.random())
+            return Act(kind.split()[0], soon, "workflow:sim-main")
         case "resume" | "fork":
             wanted = [key for key in _keys(target) if kind == "fork" or key.startswith("u")] if target else []
             return Act(kind, at, target.id, step=draw.choice(wanted)) if target and wanted else None

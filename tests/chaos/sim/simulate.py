@@ -69,6 +69,7 @@ def simulate(
 
     shared = make_engine()
     world.make_engine = (lambda: shared) if strikes.shared else make_engine
+    world.make_client = make_engine if strikes.apart else world.make_engine
     entropy = random.Random(seed ^ 0x5EED)
     with registered(), drawn_from(entropy):
         client.begin(world, drawn)

@@ -7,6 +7,7 @@ runs next, and when, the world decides.
 from __future__ import annotations
 
 import contextvars
+import math
 import queue
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ class Invocation:
         self.world, self.name, self.engine = world, name, engine
         self.dead = False
         self.frozen = 0.0
+        self.struck_at = -math.inf
         self.skew = world.draw_skew()
         self.ends = None if limit is None else world.t + limit
         self.strands: set[Strand] = set()

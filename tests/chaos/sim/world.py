@@ -62,7 +62,7 @@ class SimClock:
 
 
 class World:
-    """One run. `make_engine` gives an invocation its engine."""
+    """One run. `make_engine` gives an invocation its engine, `make_client` an act from outside."""
 
     def __init__(self, seed: int, faults: Faults, trace: Trace | None) -> None:
         self.random = random.Random(seed)
@@ -72,6 +72,7 @@ class World:
         self.clock = SimClock(self)
         self.observer: Observer = cast("Observer", None)
         self.make_engine: Callable[[], Engine] = lambda: cast("Engine", None)
+        self.make_client = self.make_engine
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._number = 0
         self.events = 0
@@ -200,7 +201,8 @@ class World:
     def _strike(
         self, strand: Strand, name: str, about: str, effect: Callable[[], Any], struck: str, delay: float
     ) -> None:
-        invocation, self.struck_at = strand.invocation, self.t
+        invocation = strand.invocation
+        self._late(invocation, name, struck, self.t)
         if self.trace is not None:
             self.trace.line(f"{invocation.name} {struck}: {name} {about}", fault=True)
         match struck:
@@ -221,7 +223,7 @@ class World:
     ) -> None:
         invocation = strand.invocation
         if struck is not None:
-            self.struck_at = self.t
+            self._late(invocation, name, struck, self.t)
         if invocation.dead:
             return
         value: Any = None
@@ -250,6 +252,12 @@ class World:
                 pass
         self._reply(strand, value, error)
 
+    def _late(self, invocation: Invocation, name: str, struck: str, until: float) -> None:
+        """Note for how long a fault may have kept an invocation; and all, who go by what another one reads."""
+        invocation.struck_at = until
+        if struck in fault.STOPS or name == "read paused":
+            self.struck_at = until
+
     def _apply(
         self, invocation: Invocation, name: str, about: str, effect: Callable[[], Any]
     ) -> tuple[Any, Exception | None]:
@@ -264,7 +272,7 @@ class World:
         if strand.invocation.dead:
             return
         if strand.invocation.frozen > self.t:
-            self.struck_at = strand.invocation.frozen
+            self._late(strand.invocation, "", fault.STALL_AFTER, strand.invocation.frozen)
             self.at(strand.invocation.frozen - self.t, self._reply, strand, value, error)
             return
         strand.switch((value, error))
@@ -296,7 +304,7 @@ class World:
 
     def start_invocation(self, name: str, run: Callable[[], object], *, limit: bool = True) -> Invocation:
         seconds = self.faults.limit if limit else None
-        invocation = Invocation(self, name, self.make_engine(), seconds)
+        invocation = Invocation(self, name, self.make_engine() if limit else self.make_client(), seconds)
         self.alive.add(invocation)
         if seconds is not None and seconds < 100:
             self.at(seconds, self._out_of_time, invocation)
