@@ -35,6 +35,15 @@ async def deliver_and_let_fail(world: World) -> None:
         await world.begin(delivery).end()
 
 
+async def deliver_until(world: World, fault: Any) -> None:
+    """Deliveries until the fault has struck; a lease that a dead invocation left has to run out before."""
+    for _ in range(10):
+        await deliver_and_let_fail(world)
+        if fault.reached:
+            return
+    raise AssertionError("the fault has not struck")
+
+
 @contextlib.contextmanager
 def other_clock(world: World, seconds: float) -> Iterator[None]:
     """What happens inside happens on a host whose clock differs."""
@@ -148,6 +157,45 @@ async def test_an_outage_of_the_backend_is_no_death(world: World) -> None:
             await deliver_and_let_fail(world)
         assert all(fault.reached for fault in faults)
         assert await env.finish(handle) == "a"
+
+
+@law
+async def test_an_outage_after_deaths_that_each_left_a_record_is_no_death(world: World) -> None:
+    """Whoever can't read the records does not know how far the execution has got, and gives the lease back all the
+    same."""
+
+    @workflow(id="td-outage-records")
+    async def body(ctx: WorkflowContext) -> list[str]:
+        return [await ctx.step.run(f"a{n}", world.effect) for n in range(7)]
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        for number in range(6):
+            await deliver_until(world, world.wire.crash(f"put r#a{number}", after=True))
+        for _ in range(7):
+            down = raises(BackendError("down"))
+            await deliver_until(world, world.wire.meanwhile(f"query  of {handle.id}", down))
+        assert len(await env.finish(handle)) == 7
+
+
+@law
+async def test_deaths_between_outages_are_counted(world: World) -> None:
+    """Five deaths, each followed by a load that fails: an outage neither counts as a death nor hides one."""
+
+    @workflow(id="td-outage-deaths")
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.run("a", world.effect)
+        return await ctx.step.run("b", world.effect)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await deliver_until(world, world.wire.crash("put r#a", after=True))
+        for _ in range(5):
+            down = raises(BackendError("down"))
+            await deliver_until(world, world.wire.meanwhile(f"query  of {handle.id}", down))
+            await deliver_until(world, world.wire.crash("put r#b"))
+        with pytest.raises(WorkflowFailedError, match="CrashLoopError"):
+            await env.finish(handle)
 
 
 @law

@@ -22,6 +22,7 @@ from polos.core.operations import AwaitEvent
 from polos.engine import commands, notices, successors, traced
 from polos.engine.commands import Stored
 from polos.engine.controls import stand_in_line
+from polos.engine.deaths import reached
 from polos.engine.lease import Lost, Reload
 from polos.errors import BackendError, CrashLoopError, PayloadTooLargeError, PolosError, SerializationError, UsageError
 from polos.ports import ConditionFailed
@@ -52,7 +53,7 @@ class Endings:
 
     def base(self) -> int:
         """The epoch of the newest sign of progress: a record, or an invocation that ended saying so."""
-        return max(self._turn.progress, self._turn.history.newest_epoch)
+        return reached(self._turn.execution, self._turn.history)
 
     def too_many_deaths(self) -> Item | None:
         """The finished execution, if its invocations keep dying (L14)."""

@@ -110,11 +110,14 @@ class Ledger:
         change = Change(default={items.CANCEL: mode}, add={items.WAKE: 1})
         return self.table.update(items.execution(execution_id), change, OPEN)
 
-    def hand_back(self, holder: Holder, progress: int) -> None:
-        """Give the lease back after an error of the backend: no death, no progress, and the message comes again."""
+    def hand_back(self, holder: Holder, progress: int, unread: list[int], passed: int) -> None:
+        """Give the lease back after an error of the backend: no death, no progress, and the message comes again.
+
+        `passed` is by how much `progress` is raised for no other reason.
+        """
         change = Change(
-            set={items.PROGRESS: progress},
-            add={items.HANDED_BACK: 1},
+            set={items.PROGRESS: progress, items.UNREAD: unread},
+            add={items.HANDED_BACK: passed},
             remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
         )
         self.table.update(holder.key, change, AllOf(holder.fence, OPEN))
@@ -128,7 +131,7 @@ class Ledger:
         """Give the lease back, unless something came since the wake count was read (race "lost wake-up")."""
         change = Change(
             set={items.PROGRESS: holder.epoch, items.SPENT: spent, items.RAN: 1, **attributes},
-            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.UNREAD),
         )
         return self.table.update(holder.key, change, AllOf(holder.fence, Equals(items.WAKE, wake)))
 

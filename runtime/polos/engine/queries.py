@@ -13,6 +13,7 @@ from polos.core.history import History
 from polos.core.identity import child_id
 from polos.engine import commands
 from polos.engine.commands import Stored, moment
+from polos.engine.deaths import reached
 from polos.engine.engine import Engine
 from polos.engine.slots import Slots
 from polos.engine.starting import find
@@ -75,8 +76,7 @@ def _deaths(item: Item, history: History) -> int:
     """How many invocations in a row, up to now, have ended without saying so; one that runs does not count."""
     if items.ENDED in item:
         return 0
-    reached = max(items.number(item, items.PROGRESS), history.newest_epoch)
-    return max(0, items.number(item, items.EPOCH) - reached - (items.LEASE_TOKEN in item))
+    return max(0, items.number(item, items.EPOCH) - reached(item, history) - (items.LEASE_TOKEN in item))
 
 
 def _held_by(engine: Engine, item: Item) -> Paused | None:

@@ -34,6 +34,7 @@ from polos.core.replay import Operation, Replay
 from polos.engine import body, children, commands, traced
 from polos.engine.beginnings import Beginnings
 from polos.engine.commands import Stored
+from polos.engine.deaths import hand_back
 from polos.engine.endings import Endings
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost, Reload, wake_count
@@ -143,7 +144,7 @@ class Turn:
     def hand_back(self) -> None:
         """After an error of the backend: give the lease back if possible, so that it is not taken for a death."""
         with contextlib.suppress(Exception):
-            self.engine.ledger.hand_back(self.lease.holder, self.endings.base() + 1)
+            hand_back(self)
 
     def load_history(self) -> None:
         """Read the partition, and take it for this replay. 1 request per MB."""
