@@ -213,7 +213,7 @@ class Ending:
         """The result of an execution is made from the order that was bound (L8)."""
         if items.text(x, items.STATUS) != "completed" or items.RESULT not in x:
             return
-        place = items.text(x, items.PK), items.number(x, items.GENERATION)
+        place = self._world.observer.place_of(items.text(x, items.PK))
         bound = self._world.observer.committed.get(place, [])
         said = json.loads(items.text(x, items.RESULT))
         if all(digest(bound[:length]) != said[1] for length in range(len(bound), -1, -1)):  # cleanup may come after it

@@ -43,7 +43,7 @@ class Observer:
         self._calls: Counter[tuple[str, str]] = Counter()
         self._once: Counter[tuple[str, str, int, int]] = Counter()
         self._values: dict[tuple[str, str], str] = {}
-        self.committed: dict[tuple[str, int], list[tuple[str, str]]] = {}
+        self.committed: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
         self._decided_at: dict[tuple[str, str], int] = {}
         self._event_at: dict[tuple[str, str], int] = {}
         self._tokens: dict[str, Invocation] = {}
@@ -64,6 +64,13 @@ class Observer:
 
     def program_id_of(self, execution_id: str) -> str:
         return self._places[execution_id][0]
+
+    def place_of(self, execution_id: str) -> tuple[str, int, int]:
+        """In which history of an execution the order binds. A cleanup that only a failed run of the body comes to is
+        none of that of the next run."""
+        x = self._x(execution_id)
+        apart = any(_fails_into_cleanup(op) for op in self.program(self._places[execution_id][0]))
+        return execution_id, items.number(x, items.GENERATION), items.number(x, items.RETRIES) if apart else 0
 
     def arrived(self, event_id: str) -> bool:
         """Whether an event was stored, so that it must have had its consequences."""
@@ -183,8 +190,7 @@ class Observer:
         run = invocation.run
         if run is None or run.replay.closing or not run.trail or run.execution_id not in invocation.claims:
             return
-        x = self._table.peek(run.execution_id, items.EXECUTION) or {}
-        place = run.execution_id, items.number(x, items.GENERATION)
+        place = self.place_of(run.execution_id)
         bound, trail = self.committed.get(place, []), run.trail
         for (before, first), (now, second) in zip(bound, trail, strict=False):
             if before != now or first != second:
@@ -364,6 +370,18 @@ class Observer:
 
 def _said(item: Item) -> dict[str, object]:
     return {name: item[name] for name in _DECIDED_FIELDS if name in item}
+
+
+def _fails_into_cleanup(op: Op) -> bool:
+    """Whether a body may fail inside a try that has a cleanup, and not fail there in its next run."""
+    inner = [one for part in op.parts for one in part]
+    here = op.kind == "try" and len(op.parts) > 1 and any(_holds_boom(one) for one in op.parts[0])
+    return op.kind not in ("child", "batch", "spawn") and (here or any(map(_fails_into_cleanup, inner)))
+
+
+def _holds_boom(op: Op) -> bool:
+    inner = [one for part in op.parts for one in part]
+    return op.kind == "boom" or (op.kind not in ("child", "batch", "spawn") and any(map(_holds_boom, inner)))
 
 
 def _programs_of(plan: Plan) -> tuple[dict[str, Program], dict[str, Op]]:
