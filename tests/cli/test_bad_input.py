@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,8 +120,14 @@ def test_an_application_that_fails_to_import_is_told_with_its_line(polos: Polos,
 def test_an_application_that_runs_its_program_when_it_is_imported_is_told_how_to_guard_it(
     polos: Polos, place: Path
 ) -> None:
-    (place / "unguarded.py").write_text("import asyncio\n\nasyncio.run(None)\n", encoding="utf-8")
-    refused(polos("run", "hello", "--app", "unguarded.py"), 2, "unguarded.py", 'if __name__ == "__main__":')
+    program = "import asyncio\n\nasync def main(): ...\n\nasyncio.run(main())\n"
+    (place / "unguarded.py").write_text(program, encoding="utf-8")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        result = polos("run", "hello", "--app", "unguarded.py")
+        gc.collect()
+    refused(result, 2, "unguarded.py, line 5", 'if __name__ == "__main__":')
+    assert [str(one.message) for one in warned] == []
 
 
 def test_a_file_that_is_no_database_is_told_and_kept(polos: Polos, place: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from polos.errors import UsageError
 from polos.workflow import get_all_workflows
+
+_LIBRARY: Final = os.path.dirname(traceback.__file__)  # Python's own: not where an application went wrong
 
 
 class ApplicationError(UsageError):
@@ -67,12 +71,22 @@ def load(spec: str) -> list[str]:
         for name in (place.attribute or "").split(".") if place.attribute else ():
             found = getattr(found, name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the application raises at import
+        _close_unstarted(error)
         raise ApplicationError(_sentence(spec, error), _own_traceback(error)) from None
     return sorted(get_all_workflows())
 
 
+def _close_unstarted(error: BaseException) -> None:
+    """Close what `asyncio.run` refused to run, or Python would warn, at some time, that nobody awaited it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for value in frame.f_locals.values():
+            if inspect.iscoroutine(value) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
+                value.close()
+
+
 def _sentence(spec: str, error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
+    frames = [frame for frame in frames if not frame.filename.startswith(_LIBRARY)] or frames
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     if isinstance(error, SyntaxError) and error.filename:
         where = f" ({error.filename}, line {error.lineno})"
