@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from polos import BatchWorkflowInput, WorkflowCancelledError, WorkflowContext, WorkflowTimeoutError, workflow
+from polos import (
+    BatchWorkflowInput,
+    WorkflowCancelledError,
+    WorkflowContext,
+    WorkflowTimeoutError,
+    current_step,
+    workflow,
+)
 from polos.core import items
+from polos.engine import starting
 from polos.handle import ExecutionHandle
 from tests.laws.worlds import World, law
 
@@ -273,16 +282,38 @@ async def test_a_terminate_whose_handler_dies_reaches_the_children_all_the_same(
 
 
 @law
-async def test_the_waiter_of_a_terminated_execution_goes_with_the_next_event(world: World) -> None:
+async def test_the_waiters_of_a_suspended_execution_go_with_its_terminate(world: World) -> None:
+    @workflow(id="ct-waiters")
+    async def body(ctx: WorkflowContext) -> None:
+        waits = (ctx.step.wait_for_event(f"wait_{n}", f"ct/{n}", timeout=3600) for n in range(2))
+        await asyncio.gather(*waits, ctx.step.wait_for("pause", hours=1))
+
+    async with world.deploy(body) as env:
+        handle, other = await env.start(body), await env.start(body)
+        await env.settle()
+        await env.client.terminate(handle.id)
+        await env.settle()
+        for topic in ("ct/0", "ct/1"):
+            assert [one[items.EXECUTION_ID] for one in world.waiters(topic)] == [other.id]
+        shown = {step.key: (step.status, step.detail["topic"]) for step in (await env.describe(handle)).steps[:2]}
+        assert shown == {f"wait_{n}": ("abandoned", f"ct/{n}") for n in range(2)}
+
+
+@law
+async def test_a_waiter_that_the_owner_puts_while_it_is_terminated_goes_with_the_next_event(world: World) -> None:
     @workflow(id="ct-waiter")
     async def body(ctx: WorkflowContext) -> None:
-        await ctx.step.wait_for_event("wait", "ct/topic")
+        await asyncio.gather(ctx.step.wait_for_event("wait", "ct/topic"), ctx.step.run("end", end))
+
+    def end() -> None:
+        starting.cancel(env.harness.engine, current_step().execution_id, "terminate")
+        world.deliver_due()
 
     async with world.deploy(body) as env:
         handle = await env.start(body)
         await env.settle()
-        await env.client.terminate(handle.id)
-        await env.settle()
+        assert (await env.describe(handle)).status == "cancelled"
+        assert len(world.waiters("ct/topic")) == 1
         await env.publish("ct/topic")
         await env.settle()
         assert world.waiters("ct/topic") == []

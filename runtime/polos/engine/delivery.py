@@ -9,6 +9,7 @@ One of the two sees the other. The deliverer writes no outcome: it can't know wh
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from polos.core import codec, items
 from polos.core.conditions import Item, Value
 from polos.core.identity import triggered_id
 from polos.core.items import Key
+from polos.core.operations import AwaitEvent
 from polos.engine.commands import Start, Stored, wake
 from polos.engine.engine import Engine
 from polos.errors import InvalidPayloadError, SerializationError
@@ -45,6 +47,16 @@ def deliver(engine: Engine, event: Event) -> bool:
     if triggered:
         engine.backend.inbox.send([_triggered(engine, workflow, event).message() for workflow in triggered])
     return True
+
+
+def remove_waiters(engine: Engine, execution: Item) -> None:
+    """Remove those that an ended execution had when it was suspended. Repeatable; 1 delete for each event wait.
+
+    One that its owner has put since goes with the wake of the next event.
+    """
+    for kind, key, *rest in json.loads(items.text(execution, items.WAITING_FOR, "[]")):
+        if kind == AwaitEvent.kind and rest:
+            engine.ledger.forget(items.topic(rest[0]), items.waiter_sk(items.text(execution, items.PK), key))
 
 
 def event_attributes(engine: Engine, event: Event) -> dict[str, Value]:

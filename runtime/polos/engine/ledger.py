@@ -152,10 +152,11 @@ class Ledger:
         return self.table.update(holder.key, change, AllOf(holder.fence, OPEN))
 
     def terminate(self, execution_id: str, attributes: Mapping[str, Value]) -> Item:
-        """End an open execution from outside its lease; a live owner loses at its next fenced write."""
-        change = Change(
-            set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR)
-        )
+        """End an open execution from outside its lease; a live owner loses at its next fenced write.
+
+        What it waited for stays on the item, for whoever removes its waiters.
+        """
+        change = Change(set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL))
         return self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
 
     # ---- dead letters, which are no owner's

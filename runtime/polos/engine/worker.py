@@ -208,6 +208,7 @@ class Worker:
             except ConditionFailed as failed:
                 if failed.item is not None and items.ENDED in failed.item:
                     if items.text(failed.item, items.CANCEL) == "terminate":
+                        delivery.remove_waiters(engine, failed.item)
                         children.terminate_all(engine, execution_id)
                     self._meets_ended(message, failed.item)
                     return True
@@ -222,6 +223,7 @@ class Worker:
         notices.ended(engine, item)
         traced.execution_ended(item)
         engine.poke(execution_id)
+        delivery.remove_waiters(engine, item)
         children.terminate_all(engine, execution_id)
         self._duties(item)
         return True
