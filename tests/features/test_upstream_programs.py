@@ -50,6 +50,66 @@ FormResult True
 2 2
 [[0], [2], [4]]
 """,
+    "checkout": """small paid None 20.0
+asked large 2000.0
+large paid grace 2000.0
+asked huge 20000.0
+huge rejected grace 0.0
+free invalid None 0.0
+{'small': 2, 'large': 2}
+""",
+    "research": """Report {'moon past': ['web: moon', 'web: past', 'library: moon', 'library: past'], \
+'moon future': ['web: moon', 'web: future', 'library: moon', 'library: future']}
+['mars future', 'mars past'] 1 True
+completed ['Finding', 'Finding'] ['web: sun']
+completed ['Finding', 'Finding'] ['web: earth']
+""",
+    "batches": """7 True
+[{'count': 3, 'total': 6}, {'count': 3, 'total': 15}]
+[1, 2, 3, 4, 5, 6, 7]
+[{'id': 'o4'}]
+""",
+    "report": """True
+daily-report global 0 9 * * * UTC
+user-digest ada 0 7 * * * America/New_York
+user-digest bob */30 * * * * UTC
+weekday-reminder team 30 8 * * MON-FRI Europe/Berlin
+{'key': 'global', 'next': '2030-05-02T09:00:00+00:00', 'hours': 24}
+['ada']
+""",
+    "stateful": """the state is validated
+{'items': ['SHOE', 'HAT', 'BAG'], 'visits': 1, 'count': 3}
+{'items': ['SHOE', 'HAT', 'BAG'], 'visits': 1}
+the state is validated
+{'items': ['SHOE', 'HAT', 'BAG', 'BAG'], 'visits': 2, 'count': 4}
+refused: who are you?
+""",
+    "lanes": """6 {'acme': 1, 'globex': 1}
+[0, 1, 2, 3, 4, 5] True
+[0, 1, 0, 1] True
+mail vip
+""",
+    "family": """{'supplier': 'acme', 'price': 4} 1 True
+None ['answers', 'out']
+True True
+True
+cancelled False
+""",
+    "streaming": """['workflow_start book', 'workflow_start chapter', 'progress 0', 'workflow_finish chapter', \
+'workflow_start chapter', 'progress 1', 'workflow_finish chapter', 'workflow_finish book']
+['chapter_0', 'chapter_1', 'news_0', 'news_1', 'told', 'write']
+[50, 100]
+[] chapter 0, chapter 1
+""",
+    "polling": """backup {'status': 'done', 'attempts': 3} 3
+broken {'status': 'reported', 'attempts': 1} 1
+endless {'status': 'gave up', 'attempts': 4} 4
+4 True
+""",
+    "other_process": """answered review_1
+answered review_2
+completed {'title': 'Hello', 'version': 2} {'title': 'Helo', 'version': 1}
+""",
     "hooked": """Hello Ada (s, u, 0, workflow)!
 refused True
 2 True
