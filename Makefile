@@ -55,7 +55,7 @@ chaos-quick: $(READY) ## the part of chaos that CI runs, in less than five minut
 
 e2e: $(READY) $(SAM_READY) $(EMULATOR_READY) ## deploy to an emulator of AWS with SAM, drive the stack from outside, print a table
 	@mkdir -p .aws-sam
-	@$(PY) -m pytest tests/emulator -p no:randomly --basetemp=.aws-sam/lane $(E2E_ARGS)
+	@$(PY) -m pytest tests/emulator -n 2 -p no:randomly --basetemp=.aws-sam/lane $(E2E_ARGS)
 
 emulator: $(SAM_READY) $(EMULATOR_READY) ## an emulator of AWS until Ctrl-C, to try a stack on (EMULATOR_PORT=4566)
 	@exec $(EMULATOR_VENV)/bin/python infra/emulator.py --port $(EMULATOR_PORT) --log-level WARNING

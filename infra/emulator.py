@@ -50,6 +50,7 @@ and go on as docs/deploying.md says in "Try all of it without an account": polos
 """
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 _TAG = re.compile(rb"slow-[a-z]+")
+_STACK = re.compile(rb"\b([a-z][a-z0-9]*)-[A-Z][A-Za-z]+-[0-9A-F]{12}")  # as CloudFormation names a resource
 _LOG: list[dict[str, Any]] = []
 
 
@@ -166,8 +167,16 @@ def _count_invocations(lambda_svc: Any) -> None:
 
 
 def _note(kind: str, what: str, text: bytes, **more: Any) -> None:
-    found = _TAG.search(text)
-    _LOG.append({"kind": kind, "what": what, "tag": found.group().decode() if found else "", **more})
+    tag, stack = _TAG.search(text), _STACK.search(what.encode() + b" " + text)
+    _LOG.append(
+        {
+            "kind": kind,
+            "what": what,
+            "tag": tag.group().decode() if tag else "",
+            "stack": stack.group(1).decode() if stack else "",
+            **more,
+        }
+    )
 
 
 def _announced(app: Any, arguments: argparse.Namespace) -> Any:

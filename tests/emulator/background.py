@@ -17,17 +17,22 @@ from polos import Polos
 from polos.aws.wire import to_json
 from polos.core import items
 from polos.engine import commands
+from tests.emulator.driving import until
 from tests.emulator.stack import Stack
 
 KILLED, OVERLONG, STUCK, DOOMED = "slow-killed", "slow-overlong", "slow-stuck", "slow-doomed"
 
 
 class Background:
-    """`since` is the position in the emulator's log at which they began, `began` the time."""
+    """`since` is the position in the emulator's log at which they began.
+
+    `meanwhile` is the result of another execution, and what had been recorded of one that holds up its function then.
+    """
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self._stack, self.folder = stack, folder
-        self.since, self.began = len(stack.emulator.entries()), time.monotonic()
+        self.since = len(stack.emulator.entries())
+        self.meanwhile: tuple[int, list[str]] = (0, [])
         self._end = threading.Event()
         self._clock = threading.Thread(target=self._move_the_clock, name="clock of the doomed", daemon=True)
 
@@ -37,9 +42,13 @@ class Background:
         async def start() -> None:
             async with Polos(stack=self._stack.name) as polos:
                 for name in (KILLED, OVERLONG, STUCK, DOOMED):
-                    (self.folder / name).mkdir()
+                    (self.folder / name).mkdir(parents=True)
                     workflow = getattr(lane, name.removeprefix("slow-"))
                     await workflow.start(str(self.folder / name), id=name, client=polos)
+                await until(lambda: asyncio.to_thread((self.folder / STUCK / "body").exists))
+                other = await lane.square.start(12, client=polos)
+                result = await other.result(timeout=40)
+                self.meanwhile = result, [step.key for step in (await polos.describe(STUCK)).steps]
 
         asyncio.run(start())
         self._clock.start()

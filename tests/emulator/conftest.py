@@ -1,31 +1,72 @@
-"""The lane: this repository and a project made by `polos init`, deployed by SAM to an emulator and driven from outside.
+"""The lane: this repository and a project made by `polos init`, deployed by SAM to emulators and driven from outside.
 
-`make e2e` runs it. The client of each test has only the permissions of the stack's client policy.
+`make e2e` runs it: every main scenario on both, on an emulator that enforces the policies of roles and users, where a
+client has the permissions of the stack's client policy and no others, and on one that does not. Each emulator has a
+process of pytest to itself; the packages that are deployed are built once for both.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.emulator.background import Background
-from tests.emulator.server import ROOT, Emulator
-from tests.emulator.stack import ARTIFACTS, SAM, Stack, administrator, laptop
-from tests.emulator.table import Measured
+from tests.emulator.deployments import Deployments
+from tests.emulator.packages import HERE, SAM, Packages
+from tests.emulator.places import EVERYWHERE, Place
+from tests.emulator.server import ROOT
+from tests.emulator.stack import Stack
+from tests.emulator.table import Line, Measured
 
-HERE = Path(__file__).parent
 MEASURED = Measured()
+ORDER = (  # the deaths end about when the rest is done; code is changed when nothing else is under way
+    "test_command_line",
+    "test_project",
+    "test_dead_letters",
+    "test_main",
+    "test_killing",
+    "test_deaths",
+    "test_redeploying",
+    "test_deleting",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.emulator)
-            item.add_marker(pytest.mark.timeout(400))
+    lane = [cast("pytest.Function", item) for item in items if HERE in item.path.parents]
+    for item in lane:
+        item.add_marker(pytest.mark.emulator)
+        item.add_marker(pytest.mark.timeout(400))
+    lane.sort(key=lambda item: (ORDER.index(item.path.stem), EVERYWHERE.index(_place(item))))
+    items[:] = [item for item in items if item not in lane] + cast("list[pytest.Item]", lane)
+
+
+class ByEmulator(LoadScopeScheduling):
+    """What runs on one emulator is for one process, in order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next(place.emulator for place in EVERYWHERE if nodeid.endswith(f"{place}]"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByEmulator:
+    return ByEmulator(config, log)
+
+
+def _place(item: pytest.Function) -> Place:
+    return cast("Place", item.callspec.params["stack"])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that works on one emulator hands its lines to the one that prints the table."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["lines"] = [line.plain() for line in MEASURED.lines]
+
+
+def pytest_testnodedown(node: Any) -> None:
+    MEASURED.lines += [Line.of(line) for line in getattr(node, "workeroutput", {}).get("lines", [])]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -36,72 +77,36 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def deployments(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Deployments]:
     missing = [str(path) for path in (SAM, ROOT / ".venv-emulator") if not path.exists()]
     if missing:
         raise RuntimeError(f"{', '.join(missing)}: not there; `make e2e` sets them up")
-    return tmp_path_factory.mktemp("lane")
-
-
-@pytest.fixture(scope="session")
-def application(workplace: Path) -> Path:
-    """The application's modules in a folder of their own, as the lane will change them."""
-    folder = workplace / "application"
-    shutil.copytree(HERE / "application", folder, ignore=shutil.ignore_patterns("__pycache__", "edits_later.py"))
-    shutil.copy(ROOT / "tests" / "seed" / "page.py", folder / "page.py")
-    sys.path.insert(0, str(folder))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def emulator(workplace: Path) -> Iterator[Emulator]:
-    made = Emulator(workplace / "emulator.log", auth=True)
-    made.start()
-    try:
-        administrator(made, "s3").create_bucket(Bucket=ARTIFACTS)
-        yield made
-    finally:
-        made.stop()
-
-
-@pytest.fixture(scope="session")
-def repository(emulator: Emulator, workplace: Path, application: Path) -> Stack:
-    """This repository, deployed."""
-    stack = Stack(emulator, "lane", ROOT, application, workplace / "build")
-    with MEASURED.scenario(emulator, "sam build"):
-        stack.build()
-    with MEASURED.scenario(emulator, "sam deploy"):
-        stack.deploy()
-    return stack
-
-
-@pytest.fixture(scope="session")
-def credentials(repository: Stack) -> dict[str, str]:
-    return laptop(repository)
-
-
-@pytest.fixture(scope="session")
-def background(repository: Stack, credentials: dict[str, str], workplace: Path) -> Iterator[Background]:
-    """What takes minutes, begun before everything else."""
-    folder = workplace / "background"
-    folder.mkdir()
-    made = Background(repository, folder)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for name, value in credentials.items():
-            monkeypatch.setenv(name, value)
-        made.begin()
+    workplace = tmp_path_factory.mktemp("lane")
+    common = workplace if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    packages = Packages(common, MEASURED)
+    sys.path.insert(0, str(packages.modules()))
+    made = Deployments(workplace, packages, MEASURED)
     yield made
     made.end()
 
 
 @pytest.fixture
-def stack(
-    repository: Stack, credentials: dict[str, str], background: Background, monkeypatch: pytest.MonkeyPatch
-) -> Stack:
-    """The stack, with a user's credentials in the environment."""
-    for name, value in credentials.items():
+def stack(request: pytest.FixtureRequest, deployments: Deployments, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """A stack, with its user's credentials in the environment. Each test says at which places (`places.on`)."""
+    stack = deployments.at(request.param)
+    for name, value in stack.credentials.items():
         monkeypatch.setenv(name, value)
-    return repository
+    return stack
+
+
+@pytest.fixture
+def packages(deployments: Deployments) -> Packages:
+    return deployments.packages
+
+
+@pytest.fixture
+def background(stack: Stack, deployments: Deployments) -> Background:
+    return deployments.background
 
 
 @pytest.fixture(scope="session")

@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 
-from tests.emulator.server import ROOT, Emulator, run
+from tests.emulator.packages import MACHINE, RUNTIME, SAM
+from tests.emulator.places import STACKS, Place
+from tests.emulator.server import Emulator, run
 
-SAM = ROOT / ".venv-sam" / "bin" / "sam"
-RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
-MACHINE = platform.machine()
 ARTIFACTS = "artifacts"
-"""Functions run as processes of this machine, so their packages are for its Python and its processor."""
+"""The bucket that packages are uploaded to."""
 
 
 class Stack:
-    """`folder` is a folder with template.yaml, `application` the folder with its modules."""
+    """`credentials` is the environment of its user: by root's key, or a key that may do what its client policy says."""
 
-    def __init__(self, emulator: Emulator, name: str, folder: Path, application: Path, build: Path) -> None:
-        self.emulator, self.name = emulator, name
-        self.folder, self._application, self._build = folder, application, build
+    def __init__(self, emulator: Emulator, place: Place, workplace: Path) -> None:
+        self.emulator, self.place, self.name = emulator, place, STACKS[place.source]
+        self.credentials = emulator.environment()
+        self._workplace = workplace
 
-    def build(self) -> None:
-        self.sam(
-            "build",
-            "--build-in-source",
-            "--parallel",
-            "--build-dir",
-            str(self._build),
-            POLOS_APP_SOURCE=str(self._application),
-            POLOS_PYTHON=RUNTIME.removeprefix("python"),
-            POLOS_MACHINE="aarch64" if MACHINE == "arm64" else MACHINE,
-        )
-
-    def deploy(self, **parameters: str) -> str:
+    def deploy(self, build: Path, **parameters: str) -> str:
         given = {
-            "App": "lane",
+            "App": "lane" if self.place.source == "repository" else "workflows",
             "Runtime": RUNTIME,
             "Architecture": "x86_64" if MACHINE == "x86_64" else "arm64",
             "Timeout": "60",
@@ -52,7 +38,7 @@ class Stack:
         return self.sam(
             "deploy",
             "--template-file",
-            str(self._build / "template.yaml"),
+            str(build / "template.yaml"),
             "--stack-name",
             self.name,
             "--s3-bucket",
@@ -68,9 +54,9 @@ class Stack:
     def delete(self) -> str:
         return self.sam("delete", "--stack-name", self.name, "--no-prompts", "--region", "us-east-1")
 
-    def sam(self, *arguments: str, **environment: str) -> str:
-        settings = {"SAM_CLI_TELEMETRY": "0", **self.emulator.environment(), **environment}
-        return run(str(SAM), *arguments, cwd=self.folder, environment=settings)
+    def sam(self, *arguments: str) -> str:
+        settings = {"SAM_CLI_TELEMETRY": "0", **self.emulator.environment()}
+        return run(str(SAM), *arguments, cwd=self._workplace, environment=settings)
 
     # ---- looking at it
 

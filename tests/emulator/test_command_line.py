@@ -9,21 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.background import Background
+from tests.emulator.packages import Packages
+from tests.emulator.places import ENFORCED, on
 from tests.emulator.server import POLOS, clean_environment
 from tests.emulator.stack import Stack, administrator
 from tests.emulator.table import Measured
+
+pytestmark = on(ENFORCED)
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def polos(stack: Stack, application: Path, credentials: dict[str, str]) -> Call:
+def polos(stack: Stack, packages: Packages) -> Call:
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(POLOS), *arguments, "--stack", stack.name],
-            cwd=application,
-            env={**clean_environment(), **credentials, **environment},
+            cwd=packages.modules(),
+            env={**clean_environment(), **stack.credentials, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -52,7 +55,7 @@ def until(polos: Call, execution_id: str, status: str) -> None:
 
 
 def test_looking_at_an_execution_and_resuming_it(polos: Call, stack: Stack, measured: Measured) -> None:
-    with measured.scenario(stack.emulator, "polos run, list, show, why, resume, watch"):
+    with measured.scenario(stack, "polos run, list, show, why, resume, watch"):
         execution_id = start(polos, "approval", '"spec"')
         until(polos, execution_id, "waiting")
         assert execution_id in said(polos("list", "--workflow", "approval"))
@@ -63,7 +66,7 @@ def test_looking_at_an_execution_and_resuming_it(polos: Call, stack: Stack, meas
 
 
 def test_steering_executions(polos: Call, stack: Stack, measured: Measured, tmp_path: Path) -> None:
-    with measured.scenario(stack.emulator, "polos pause, unpause, cancel, terminate, retry, fork"):
+    with measured.scenario(stack, "polos pause, unpause, cancel, terminate, retry, fork"):
         marker = tmp_path / "marker"
         failing = start(polos, "flaky", json.dumps(str(marker)))
         one, other = start(polos, "approval", '"a"'), start(polos, "approval", '"b"')
@@ -84,7 +87,7 @@ def test_steering_executions(polos: Call, stack: Stack, measured: Measured, tmp_
 
 
 def test_publishing_and_schedules(polos: Call, stack: Stack, measured: Measured) -> None:
-    with measured.scenario(stack.emulator, "polos publish, schedules"):
+    with measured.scenario(stack, "polos publish, schedules"):
         assert said(polos("publish", "lane/nobody", '{"number": 9}'))
         listed = said(polos("schedules", "list"))
         assert "daily_report" in listed
@@ -103,7 +106,7 @@ def test_a_doctor_with_a_clients_permissions_names_what_it_may_not_see(polos: Ca
 
 
 def test_a_doctor_with_all_permissions_finds_a_whole_stack(polos: Call, stack: Stack, measured: Measured) -> None:
-    with measured.scenario(stack.emulator, "polos doctor"):
+    with measured.scenario(stack, "polos doctor"):
         done = polos("doctor", "--json", "--minutes", "60", **stack.emulator.environment())
 
     checks = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
@@ -122,9 +125,7 @@ def test_a_doctor_with_all_permissions_finds_a_whole_stack(polos: Call, stack: S
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS could not be reached"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(
-    polos: Call, stack: Stack, background: Background, environment: dict[str, str], sentence: str
-) -> None:
+def test_what_is_wrong_is_one_sentence(polos: Call, stack: Stack, environment: dict[str, str], sentence: str) -> None:
     """In another region the policy does not hold either, so that one is asked by somebody who may do everything."""
     allowed = stack.emulator.environment() if "AWS_REGION" in environment else {}
 

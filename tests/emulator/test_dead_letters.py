@@ -8,8 +8,11 @@ from typing import Any
 
 from polos import Polos
 from tests.emulator.driving import drive, until
+from tests.emulator.places import ENFORCED, on
 from tests.emulator.stack import Stack
 from tests.emulator.table import Measured
+
+pytestmark = on(ENFORCED)
 
 
 def test_what_is_none_of_ours_is_kept_with_a_reason_and_blocks_nobody(stack: Stack, measured: Measured) -> None:
@@ -36,7 +39,7 @@ def test_what_is_none_of_ours_is_kept_with_a_reason_and_blocks_nobody(stack: Sta
         assert [await handle.result(timeout=60) for handle in handles] == [0, 1, 4, 9, 16]
         await until(lambda: asyncio.to_thread(look), 240)
 
-    with measured.scenario(stack.emulator, "messages that are not ours"):
+    with measured.scenario(stack, "messages that are not ours"):
         drive(stack, body)
 
     assert "is not JSON" in kept.pop("not JSON at all")

@@ -7,8 +7,11 @@ import pytest
 from polos import Polos, WorkflowFailedError
 from tests.emulator.background import DOOMED, KILLED, OVERLONG, STUCK, Background
 from tests.emulator.driving import drive, lately
+from tests.emulator.places import ENFORCED, on
 from tests.emulator.stack import Stack
 from tests.emulator.table import Measured
+
+pytestmark = on(ENFORCED)
 
 
 def test_a_process_killed_in_a_step_is_recovered_by_redelivery(
@@ -19,7 +22,7 @@ def test_a_process_killed_in_a_step_is_recovered_by_redelivery(
         assert detail[0] == [1, 2]  # the recorded step ran once, the deadly one twice
         assert detail[1].invocations == 2
 
-    with measured.scenario(stack.emulator, "killed in a step", since=background.since, tag=KILLED) as lap:
+    with measured.scenario(stack, "killed in a step", since=background.since, tag=KILLED) as lap:
         drive(stack, body)
         lap.seconds = drive(stack, lambda polos: took(polos, KILLED))
 
@@ -31,9 +34,13 @@ def test_a_function_that_runs_into_its_timeout_is_recovered_by_redelivery(
         assert await polos.wait_for_result(STUCK, timeout=200) == [1, 1]
         assert (await polos.describe(STUCK)).invocations == 2
 
-    with measured.scenario(stack.emulator, "function timeout", since=background.since, tag=STUCK) as lap:
+    with measured.scenario(stack, "function timeout", since=background.since, tag=STUCK) as lap:
         drive(stack, body)
         lap.seconds = drive(stack, lambda polos: took(polos, STUCK))
+
+
+def test_a_function_that_is_held_up_holds_up_nobody_else(stack: Stack, background: Background) -> None:
+    assert background.meanwhile == (144, ["before"])
 
 
 def test_a_step_longer_than_the_function_is_left_and_tried_by_a_fresh_invocation(
@@ -45,9 +52,7 @@ def test_a_step_longer_than_the_function_is_left_and_tried_by_a_fresh_invocation
         assert await polos.wait_for_result(OVERLONG, timeout=200) == [1, 2]
         assert (await polos.describe(OVERLONG)).invocations == 2
 
-    with measured.scenario(
-        stack.emulator, "step longer than the function", since=background.since, tag=OVERLONG
-    ) as lap:
+    with measured.scenario(stack, "step longer than the function", since=background.since, tag=OVERLONG) as lap:
         drive(stack, body)
         lap.seconds = drive(stack, lambda polos: took(polos, OVERLONG))
 
@@ -64,7 +69,7 @@ def test_five_deaths_in_a_row_end_an_execution_where_everybody_sees_it(
         assert len((background.folder / DOOMED / "deadly").read_text()) == 5
         assert DOOMED in [line.id for line in await lately(polos, "doomed", "failed")]
 
-    with measured.scenario(stack.emulator, "five deaths", since=background.since, tag=DOOMED) as lap:
+    with measured.scenario(stack, "five deaths", since=background.since, tag=DOOMED) as lap:
         drive(stack, body)
         lap.seconds = drive(stack, lambda polos: took(polos, DOOMED))
 

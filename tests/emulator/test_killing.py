@@ -12,8 +12,11 @@ from pathlib import Path
 from polos import Polos, events
 from polos.types.types import ExecutionDetail
 from tests.emulator.driving import drive
+from tests.emulator.places import ENFORCED, on
 from tests.emulator.stack import Stack
 from tests.emulator.table import Measured
+
+pytestmark = on(ENFORCED)
 
 EXECUTIONS, SECONDS, PAUSE = 30, 20.0, 1.0
 SEED = 20
@@ -40,7 +43,7 @@ def test_executions_survive_processes_that_are_killed_at_random(
             _ran_never_after_its_record(await polos.describe(child), tmp_path, number, ["square"])
         return killed
 
-    with measured.scenario(stack.emulator, f"{EXECUTIONS} executions, processes killed"):
+    with measured.scenario(stack, f"{EXECUTIONS} executions, processes killed"):
         killed = drive(stack, body)
 
     assert killed >= 5

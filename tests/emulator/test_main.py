@@ -11,8 +11,11 @@ import pytest
 
 from polos import Polos, WorkflowCancelledError, WorkflowFailedError, events, schedules
 from tests.emulator.driving import drive, lately, until, until_waiting
+from tests.emulator.places import EVERYWHERE, on
 from tests.emulator.stack import Stack
 from tests.emulator.table import Measured
+
+pytestmark = on(*EVERYWHERE)
 
 
 def test_the_seed_page(stack: Stack, measured: Measured) -> None:
@@ -35,7 +38,7 @@ def test_the_seed_page(stack: Stack, measured: Measured) -> None:
             "execute",
         ]
 
-    with measured.scenario(stack.emulator, "seed page"):
+    with measured.scenario(stack, "seed page"):
         drive(stack, body)
 
 
@@ -47,7 +50,7 @@ def test_fan_out(stack: Stack, measured: Measured) -> None:
         assert await handle.result(timeout=90) == sum(number * number for number in range(20))
         assert (await polos.describe(handle.id)).invocations <= 3
 
-    with measured.scenario(stack.emulator, "fan-out to 20 children"):
+    with measured.scenario(stack, "fan-out to 20 children"):
         drive(stack, body)
 
 
@@ -55,18 +58,22 @@ def test_timers_short_and_long(stack: Stack, measured: Measured) -> None:
     """A long wait is a one-time schedule: the lane looks at it, and lets a short one fire."""
     import lane
 
+    def timers() -> set[str]:
+        group = stack.outputs()["ScheduleGroup"]
+        found = stack.client("scheduler").list_schedules(GroupName=group, NamePrefix="t-")["Schedules"]
+        return {one["Name"] for one in found}
+
     async def body(polos: Polos) -> None:
+        before = timers()
         long, short = await lane.patient.start(), await lane.sleeper.start(3)
         assert 3_000 <= await short.result(timeout=60) < 8_000
         await until_waiting(polos, long.id)
-        group = stack.outputs()["ScheduleGroup"]
-        timers = stack.client("scheduler").list_schedules(GroupName=group, NamePrefix="t-")["Schedules"]
-        assert len(timers) == 1
+        assert len(timers() - before) == 1
         assert await polos.cancel_execution(long.id)
         with pytest.raises(WorkflowCancelledError):
             await long.result(timeout=60)
 
-    with measured.scenario(stack.emulator, "timers, short and long"):
+    with measured.scenario(stack, "timers, short and long"):
         drive(stack, body)
 
 
@@ -79,23 +86,7 @@ def test_an_event_starts_what_it_triggers_once(stack: Stack, measured: Measured)
         assert len(found) == 1
         assert detail.result == {"number": 7}
 
-    with measured.scenario(stack.emulator, "event trigger"):
-        drive(stack, body)
-
-
-def test_a_schedule_fires_each_minute_until_it_is_deleted(stack: Stack, measured: Measured) -> None:
-    import lane
-
-    async def body(polos: Polos) -> None:
-        await schedules.create(polos, lane.each_minute, "* * * * *")
-        assert [one.workflow_id for one in await schedules.list(polos, lane.each_minute)] == ["each_minute"]
-        found = await until(lambda: lately(polos, "each_minute", "completed"), 100)
-        moment = datetime.fromisoformat((await polos.describe(found[0].id)).result)
-        assert (moment.second, moment.microsecond, moment.utcoffset()) == (0, 0, timedelta(0))
-        await schedules.delete(polos, lane.each_minute)
-        assert await schedules.list(polos, lane.each_minute) == []
-
-    with measured.scenario(stack.emulator, "schedule, one tick"):
+    with measured.scenario(stack, "event trigger"):
         drive(stack, body)
 
 
@@ -108,7 +99,7 @@ def test_suspend_and_resume(stack: Stack, measured: Measured) -> None:
         await polos.resume("approval", handle.id, "ask", {"verdict": "yes"})
         assert await handle.result(timeout=60) == "yes"
 
-    with measured.scenario(stack.emulator, "suspend and resume"):
+    with measured.scenario(stack, "suspend and resume"):
         drive(stack, body)
 
 
@@ -123,7 +114,7 @@ def test_two_megabytes_in_and_out(stack: Stack, measured: Measured) -> None:
         assert len(result) == 2 * len(given)
         assert result.endswith(given)
 
-    with measured.scenario(stack.emulator, "2 MB payload and result"):
+    with measured.scenario(stack, "2 MB payload and result"):
         drive(stack, body)
 
 
@@ -140,7 +131,7 @@ def test_cancel_runs_the_cleanup(stack: Stack, measured: Measured) -> None:
             ("undo", "undone")
         ]
 
-    with measured.scenario(stack.emulator, "cancel, with cleanup"):
+    with measured.scenario(stack, "cancel, with cleanup"):
         drive(stack, body)
 
 
@@ -152,7 +143,7 @@ def test_a_queue_with_one_slot(stack: Stack, measured: Measured) -> None:
         spans = sorted([await handle.result(timeout=90) for handle in handles])
         assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
 
-    with measured.scenario(stack.emulator, "queue with one slot, 3 runs"):
+    with measured.scenario(stack, "queue with one slot, 3 runs"):
         drive(stack, body)
 
 
@@ -171,7 +162,7 @@ def test_retry_fork_and_a_childs_failure(stack: Stack, measured: Measured, tmp_p
         assert await (await polos.retry(handle.id)).result(timeout=60) == "found"
         assert await (await polos.fork(handle.id)).result(timeout=60) == "found"
 
-    with measured.scenario(stack.emulator, "failure, retry, fork"):
+    with measured.scenario(stack, "failure, retry, fork"):
         drive(stack, body)
 
 
@@ -191,7 +182,7 @@ def test_pause_and_terminate(stack: Stack, measured: Measured) -> None:
         await polos.unpause(paused.id)
         assert await paused.result(timeout=60) == "later"
 
-    with measured.scenario(stack.emulator, "pause, unpause, terminate"):
+    with measured.scenario(stack, "pause, unpause, terminate"):
         drive(stack, body)
 
 
@@ -203,3 +194,22 @@ def test_a_function_has_the_settings_of_its_stack_and_none_of_ours(stack: Stack)
         assert await handle.result(timeout=60) == f"{handle.id} {stack.name}"
 
     drive(stack, body)
+
+
+def test_a_schedule_fires_each_minute_until_it_is_deleted(stack: Stack, measured: Measured) -> None:
+    """It was made when the stack was deployed, so that its first minute has passed by now."""
+    import lane
+
+    async def body(polos: Polos) -> float:
+        (schedule,) = await schedules.list(polos, lane.each_minute)
+        found = await until(lambda: lately(polos, "slow-minute", "completed"), 100)
+        first = await polos.describe(found[-1].id)
+        assert first.completed_at is not None
+        moment = datetime.fromisoformat(first.result)
+        assert (moment.second, moment.microsecond, moment.utcoffset()) == (0, 0, timedelta(0))
+        await schedules.delete(polos, lane.each_minute)
+        assert await schedules.list(polos, lane.each_minute) == []
+        return (first.completed_at - moment).total_seconds()
+
+    with measured.scenario(stack, "schedule, its ticks", since=0, tag="slow-minute") as lap:
+        lap.seconds = drive(stack, body)

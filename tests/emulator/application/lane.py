@@ -58,7 +58,7 @@ async def on_order(ctx: WorkflowContext, event: EventPayload) -> Any:
     return event.data
 
 
-@workflow(schedule=True)
+@workflow(id="slow-minute", schedule=True)
 async def each_minute(ctx: WorkflowContext, tick: SchedulePayload) -> str:
     return tick.timestamp.isoformat()
 
