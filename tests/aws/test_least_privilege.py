@@ -60,6 +60,7 @@ def test_the_registrar_may_do_what_deployments_ask_for_and_nothing_else() -> Non
     on_a_stack(run)
 
 
+@pytest.mark.timeout(180)  # ten years of months are a thousand queries
 def test_the_maintenance_may_keep_what_is_open_and_nothing_else() -> None:
     async def run(stack: Stack) -> None:
         await open_ones_are_kept(stack)

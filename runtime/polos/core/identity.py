@@ -18,6 +18,7 @@ MAX_NAME_BYTES = 512
 RESERVED = "polos:"
 """What step keys of the runtime itself begin with."""
 _MAX_ID = 200
+_KEPT = 100
 
 
 def check_workflow_id(workflow_id: object, function: str) -> str:
@@ -104,8 +105,13 @@ def child_id(parent_id: str, step_key: str, generation: int = 0, index: int | No
         name += f":{index}"
     whole = f"{parent_id}/{name}"
     if len(whole) > _MAX_ID:
-        return f"{parent_id[:100]}/~~{digest(parent_id, name, length=32)}"
+        return f"{parent_id[:_KEPT]}/~~{digest(parent_id, name, length=32)}"
     return whole
+
+
+def prefixes_of_descendants(execution_id: str) -> tuple[str, str]:
+    """How the ids of all begin that an execution has started, and what these have; others' may, if they are long."""
+    return f"{execution_id}/", f"{execution_id[:_KEPT]}/~~"
 
 
 def event_id(execution_id: str, step_key: str, generation: int = 0) -> str:

@@ -11,6 +11,7 @@ An execution's partition (pk = execution id, which never contains '#'):
     b#KEY#INDEX        the outcome of one child of a batch
     o#BRANCH#TICK      the order in which outcomes were observed, where several were open (branch 1: after a cancel)
     f#KEY#GEN#SHARD    fan-in: the children of a batch that have ended, by the parent's retry generation
+    v#EXECUTION        a descendant that has been open for long: until it expires the id is not free again
 
     t#TOPIC            e#SEQUENCE#EVENT-ID  an event          w#EXECUTION#KEY  an execution that waits for one
     q#QUEUE#KEY        slots  who holds a slot                w#PRIORITY#TIME#EXECUTION  who waits for one
@@ -180,6 +181,11 @@ def batch_outcome(execution_id: str, step_key: str, index: int) -> Key:
 
 def fan_in(execution_id: str, step_key: str, generation: int, shard: str) -> Key:
     return Key(execution_id, f"f#{step_key}#{generation}#{shard}")
+
+
+def outliving(execution_id: str, descendant_id: str) -> Key:
+    """After everything else in the partition but the execution itself, so that who looks at the last item sees it."""
+    return Key(execution_id, f"v#{descendant_id}")
 
 
 def order(execution_id: str, branch: int, tick: int) -> Key:

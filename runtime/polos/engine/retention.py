@@ -9,7 +9,10 @@ days. That costs nothing. Who is open for longer is found by a sweep, which runs
 The sweep reads the index of starts, from the oldest to those `retention` + 5 days old: finished ones of that age are
 gone, so it meets only what has been open for long. A month without a sweep is therefore harmless. After `ku` nobody may
 run the body any more: what it had recorded may be gone, and its steps would run as if for the first time.
-Laws: L1.
+
+Children get their ids from their parent's. One that is left open when its parent has gone would be taken for a child of
+the next run of that id, so a renewal of it keeps the id of its parent, and of the root, from being used again.
+Laws: L1, L10.
 """
 
 from __future__ import annotations
@@ -89,9 +92,9 @@ def sweep(engine: Engine, remaining: Callable[[], float], *, whole: bool = False
 def renew(engine: Engine, item: Item) -> None:
     """Keep all that one execution has stored for another horizon. Repeatable.
 
-    1 query per MB, 1 update an item, 1 copy for each payload beside the table, 1 update of the execution. The time is
-    taken before, so what is put meanwhile is kept for longer than `ku` says; and `ku` comes last, so a renewal that
-    breaks off is done anew.
+    1 query per MB, 1 update an item, 1 copy for each payload beside the table, 1 update of the execution; of a child 1
+    or 2 updates more. The time is taken before, so what is put meanwhile is kept for longer than `ku` says; `ku` comes
+    last, so a renewal that breaks off is done anew.
     """
     horizon = engine.limits.horizon
     assert horizon is not None
@@ -104,6 +107,8 @@ def renew(engine: Engine, item: Item) -> None:
             pointer = stored.get(name)
             if isinstance(pointer, str):
                 _renew_payload(engine, execution_id, pointer)
+    for ancestor in {commands.parent_of(item).get("x", execution_id), commands.root_of(item)["x"]} - {execution_id}:
+        engine.table.update(items.outliving(ancestor, execution_id), Change(set={items.AT: engine.now()}))
     try:
         change = Change(set={items.KEPT_UNTIL: until})
         engine.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))

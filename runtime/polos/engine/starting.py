@@ -71,8 +71,8 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
 def _before(engine: Engine, execution_id: str) -> Item | None:
     """The execution of this id, if there is one. 1 query of 1 item: none of its partition comes after it.
 
-    Raises `InvalidPayloadError` if the execution has expired, but what it stored has not: a new one would take that for
-    its own, and run no step again.
+    Raises `InvalidPayloadError` if the execution has expired, but what it stored has not, or a child of it is open: a
+    new one would take that for its own, and run no step again.
     """
     for last in engine.table.query(execution_id, limit=1, reverse=True):
         sort_key = items.text(last, items.SK)
@@ -84,7 +84,7 @@ def _before(engine: Engine, execution_id: str) -> Item | None:
         if not sort_key.startswith(items.INPUT_PREFIX):  # the payload of a start that was cut off
             raise InvalidPayloadError(
                 f"The execution id {execution_id!r} was used before. That execution is kept no longer, but not all "
-                f"that it stored has expired yet; use another id."
+                f"that it stored has expired yet, or something that it started is still open; use another id."
             )
     return None
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from polos.core import items
 from polos.core.conditions import Change, Condition, Item, Value, holds
+from polos.core.identity import prefixes_of_descendants
 from polos.core.items import Key
 from polos.local.database import Database
 from polos.ports import ConditionFailed
@@ -94,16 +95,32 @@ class LocalTable:
         return [{name: value for name, value in _load(row[1]).items() if name in kept} for row in rows]
 
     def expire(self, now_seconds: int) -> int:
-        """Remove executions (with their partitions) and events whose time has passed; how many."""
+        """Remove executions (with their partitions) and events whose time has passed; how many.
+
+        An execution stays as long as what it started, which a new run of its id would take for its own.
+        """
         with self._database.transaction() as cursor:
+            removed = 0
             gone = cursor.execute("SELECT pk, sk FROM items WHERE expires < ?", (now_seconds,)).fetchall()
             for pk, sk in gone:
                 if sk == items.EXECUTION:
+                    if _has_family(cursor, pk, now_seconds):
+                        continue
                     cursor.execute("DELETE FROM items WHERE pk = ?", (pk,))
                     cursor.execute("DELETE FROM payloads WHERE key >= ? AND key < ?", (f"{pk}#", f"{pk}$"))
                 else:
                     cursor.execute("DELETE FROM items WHERE pk = ? AND sk = ?", (pk, sk))
-        return len(gone)
+                removed += 1
+        return removed
+
+
+def _has_family(cursor: sqlite3.Cursor, execution_id: str, now_seconds: int) -> bool:
+    """Whether a descendant of an execution is open, or has ended and is kept for longer than it."""
+    query = "SELECT 1 FROM items WHERE pk >= ? AND pk < ? AND sk = ? AND (expires IS NULL OR expires >= ?) LIMIT 1"
+    return any(
+        cursor.execute(query, (begin, begin + _HIGHEST, items.EXECUTION, now_seconds)).fetchone() is not None
+        for begin in prefixes_of_descendants(execution_id)
+    )
 
 
 def end_lease(cursor: sqlite3.Cursor, execution_id: str, tag: str) -> None:
