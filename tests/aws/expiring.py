@@ -25,6 +25,7 @@ class Stack:
         self.account, self.engine = self.harness.account, self.harness.engine
 
     def sweep(self, *, whole: bool = False) -> Swept:
+        retention.sweep_gathered(self.engine, lambda: 900)
         return retention.sweep(self.engine, lambda: 900, whole=whole)
 
     def expire(self) -> None:

@@ -267,4 +267,4 @@ async def test_the_handler_of_the_role_sweeps(stack: Stack, role: str | None, mo
     monkeypatch.setattr(application, "load", lambda: None)
     monkeypatch.setattr(entry, "_container", entry._Container())
 
-    assert lambda_handler(role)({"t": "maintenance"}, Context()) == {"renewed": 0, "complete": True}
+    assert lambda_handler(role)({"t": "maintenance"}, Context()) == {"renewed": 0, "events": 0, "complete": True}

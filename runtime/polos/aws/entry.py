@@ -227,11 +227,17 @@ def _maintain(service: Service, event: Any, context: Context) -> dict[str, Any]:
     if not _is_maintenance(event):
         raise InvalidPayloadError("The function was invoked with something that does not ask for maintenance.")
     whole = event.get("whole") is True
-    swept = retention.sweep(service.engine, lambda: context.get_remaining_time_in_millis() / 1000, whole=whole)
-    _log.info("the records of %d open executions were renewed", swept.renewed)
-    if not swept.complete:
+
+    def remaining() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
+    events = retention.sweep_gathered(service.engine, remaining)
+    swept = retention.sweep(service.engine, remaining, whole=whole)
+    _log.info("the records of %d open executions and %d events were renewed", swept.renewed, events.renewed)
+    complete = swept.complete and events.complete
+    if not complete:
         _log.warning("the time was too short to look at all that are open; the next maintenance goes on")
-    return {"renewed": swept.renewed, "complete": swept.complete}
+    return {"renewed": swept.renewed, "events": events.renewed, "complete": complete}
 
 
 def _register(event: Any, context: Any) -> None:

@@ -24,6 +24,7 @@ An execution's partition (pk = execution id, which never contains '#'):
 
     g#WORKFLOW         collector  the next batch of events   e#SEQUENCE#EVENT-ID  an event waits for its batch
     d#WORKFLOW#EVENT-ID  event  an event for a batch, and which batch took it
+    g#                 w#WORKFLOW  a workflow whose batches have had events with a payload beside the table
 
 Every time is an integer of milliseconds since 1970 in UTC. Laws: L1, L12, L13 (who may write what is in engine/ledger).
 """
@@ -227,6 +228,11 @@ def schedule(workflow_id: str, key: str) -> Key:
 
 def collector(workflow_id: str) -> Key:
     return Key(f"g#{workflow_id}", "collector")
+
+
+def gathering(workflow_id: str) -> Key:
+    """Says to whoever keeps payloads from expiring where events may wait for long."""
+    return Key("g#", f"w#{workflow_id}")
 
 
 def gathered(workflow_id: str, event_id: str) -> Key:

@@ -27,7 +27,8 @@ collector: the number of the next batch, and which events that has once it is co
                        is noted, after the SEND; a marker has two at most, but for faults
 
 That a handler leaves a batch alone for the length of a lease saves requests; nothing rests on it. Nothing that waits
-expires: an event's item gets its time to live when it is taken, and outlives every message and its own repetition.
+expires: an event's item gets its time to live when it is taken, and outlives every message and its own repetition. A
+payload beside the table, which does expire, is renewed by `retention`, which finds the workflow under `g#`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _READ_AT_ONCE = 100
 def gather(engine: Engine, event: Event) -> bool:
     """Keep an event for the batches of each workflow that it triggers. Repeatable.
 
-    For each: 2 puts and 1 query; 1 send if it is the first to wait or makes a batch full.
+    For each: 2 puts and 1 query; 1 send if it is the first to wait or makes a batch full; 1 put for a large payload.
     """
     for workflow in engine.workflows().values():
         if workflow.trigger == event.topic and workflow.batches:
@@ -107,6 +108,8 @@ class _Collector:
         engine = self._engine
         attributes = delivery.event_attributes(engine, event) | {items.TOPIC: event.topic, items.AT: engine.now()}
         del attributes[items.TTL]
+        if event.pointer is not None:  # before the event: what is kept is found
+            engine.ledger.note(items.gathering(self._workflow.id), {items.AT: engine.now()})
         kept = engine.ledger.note(items.gathered(self._workflow.id, event.id), attributes)
         if items.BATCH in kept:
             return

@@ -17,6 +17,7 @@ Laws: L1, L10.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from datetime import timedelta
 from typing import Final
 
 from polos.core import items
-from polos.core.conditions import AllOf, Change, Has, Item, Value
+from polos.core.conditions import AllOf, Change, Has, Item, Not, Value
+from polos.core.items import Key
 from polos.engine import commands
 from polos.engine.commands import moment
 from polos.engine.engine import Engine
@@ -89,6 +91,44 @@ def sweep(engine: Engine, remaining: Callable[[], float], *, whole: bool = False
     return Swept(renewed, complete=True)
 
 
+def sweep_gathered(engine: Engine, remaining: Callable[[], float]) -> Swept:
+    """Renew the payloads beside the table of events that wait for a batch which does not fill. Repeatable.
+
+    Requests: 1; for each workflow that ever had such an event 1 per MB of those that wait, and 1 for 100 old ones; for
+    each that needs it 1 copy and 1 update.
+    """
+    renewed = 0
+    since = engine.now() - int(engine.limits.retention * 1000) - _LAG
+    for place in engine.table.query(items.gathering("").pk, prefix=items.gathering("").sk):
+        workflow_id = items.text(place, items.SK)[len(items.gathering("").sk) :]
+        waiting = engine.table.query(items.collector(workflow_id).pk, prefix="e#")
+        ids = [items.event_id_in(items.text(one, items.SK)) for one in waiting if items.number(one, items.AT) < since]
+        for first in range(0, len(ids), _PAGE):
+            keys = [items.gathered(workflow_id, one) for one in ids[first : first + _PAGE]]
+            for event in engine.table.get_many(keys):
+                if remaining() < _STOP_BEFORE:
+                    return Swept(renewed, complete=False)
+                renewed += _renew_event(engine, event)
+    return Swept(renewed, complete=True)
+
+
+def _renew_event(engine: Engine, event: Item) -> bool:
+    """The payload was stored when the event was published, which may be long before it came here."""
+    horizon, pointer = engine.limits.horizon, event.get(items.POINTER)
+    if horizon is None or not isinstance(pointer, str):
+        return False
+    stored = min(items.number(event, items.SEQUENCE) >> 20, items.number(event, items.AT))
+    until = items.number(event, items.KEPT_UNTIL, stored + int(horizon * 1000))
+    if until - engine.now() >= int(engine.limits.retention * 1000) + _SPARE:
+        return False
+    until = engine.now() + int(horizon * 1000)
+    _renew_payload(engine, f"event {items.text(event, items.EVENT_ID)}", pointer)
+    key, waits = Key(items.text(event, items.PK), items.text(event, items.SK)), Not(Has(items.BATCH))
+    with contextlib.suppress(ConditionFailed):  # a batch has taken it meanwhile
+        engine.table.update(key, Change(set={items.KEPT_UNTIL: until}), AllOf(Has(items.POINTER), waits))
+    return True
+
+
 def renew(engine: Engine, item: Item) -> None:
     """Keep all that one execution has stored for another horizon. Repeatable.
 
@@ -106,7 +146,7 @@ def renew(engine: Engine, item: Item) -> None:
         for name in _POINTERS:
             pointer = stored.get(name)
             if isinstance(pointer, str):
-                _renew_payload(engine, execution_id, pointer)
+                _renew_payload(engine, f"open execution {execution_id}", pointer)
     for ancestor in {commands.parent_of(item).get("x", execution_id), commands.root_of(item)["x"]} - {execution_id}:
         engine.table.update(items.outliving(ancestor, execution_id), Change(set={items.AT: engine.now()}))
     try:
@@ -116,11 +156,11 @@ def renew(engine: Engine, item: Item) -> None:
         return  # it has ended meanwhile, and what it stored is kept for longer than it is
 
 
-def _renew_payload(engine: Engine, execution_id: str, pointer: str) -> None:
+def _renew_payload(engine: Engine, owner: str, pointer: str) -> None:
     try:
         engine.backend.payloads.renew(pointer)
     except KeyError:
-        _log.error("the payload %s of the open execution %s is missing", pointer, execution_id)
+        _log.error("the payload %s of the %s is missing", pointer, owner)
 
 
 def _is_due(engine: Engine, item: Item) -> bool:
