@@ -41,7 +41,7 @@ async def doctor(
     minutes: Annotated[
         float, typer.Option("--minutes", min=0, help="Stuck is what should have moved longer ago than this.")
     ] = 20,
-    days: Annotated[float, typer.Option("--days", min=0, max=400, help="Look at what started in so many days.")] = 30,
+    days: Annotated[float, typer.Option("--days", min=0, max=3650, help="Look at what started in so many days.")] = 30,
     stack: Stack = None,
     local: Local = None,
     as_json: Json = False,
