@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from polos import WorkflowContext, workflow
+from polos import UsageError, WorkflowContext, workflow
 from tests.laws.worlds import World, law
 
 _TENANT: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
@@ -96,3 +96,27 @@ async def test_context_variables_reach_sync_and_async_steps(world: World) -> Non
     async with world.deploy(body) as env:
         assert await env.finish(await env.start(body)) == ["acme", "acme"]
     assert _TENANT.get() == "nobody"
+
+
+@pytest.mark.parametrize("where", ["a plain def", "a thread of the body"])
+@law
+async def test_a_durable_call_from_a_loop_that_is_not_the_body_s_is_an_error_and_hangs_nothing(
+    world: World, where: str
+) -> None:
+    def run_a_step(ctx: WorkflowContext) -> str:
+        with pytest.raises(UsageError, match=r"'step' was called on another event loop .* async def"):
+            asyncio.run(ctx.step.run("step", world.effect))
+        return "refused"
+
+    @workflow(id="runs-plain")
+    def plain(ctx: WorkflowContext) -> str:
+        return run_a_step(ctx)
+
+    @workflow(id="runs-thread")
+    async def body(ctx: WorkflowContext) -> str:
+        return await asyncio.to_thread(run_a_step, ctx)
+
+    chosen = plain if where == "a plain def" else body
+    async with world.deploy(chosen) as env:
+        assert await env.finish(await env.start(chosen)) == "refused"
+    assert world.effects == []

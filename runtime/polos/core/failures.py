@@ -52,7 +52,7 @@ class Failure:
         traceback that an error of polos brings along from elsewhere is kept; otherwise it is the text of `exc`'s,
         without the frames that led to the user's code, the last `MAX_TRACEBACK` characters of it.
         """
-        name, message, kind = type(exc).__name__, _message(exc), "step"
+        name, message, kind = type(exc).__name__, message_of(exc), "step"
         fields: dict[str, str] = {}
         if isinstance(exc, StepExecutionError):
             name, message = exc.error_type, exc.message
@@ -136,9 +136,10 @@ def _member(found: dict[str, object], key: str, kind: type[T], default: T | None
     return value
 
 
-def _message(exc: BaseException) -> str:
+def message_of(exc: BaseException) -> str:
+    """The text of an exception, as it can be stored."""
     try:
-        return str(exc)
+        return _utf8(str(exc))
     except Exception:  # noqa: BLE001  the user's __str__: whatever it raises, the failure itself must be recorded
         return "(its message cannot be shown)"
 
@@ -147,7 +148,7 @@ def _format(exc: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(type(exc), exc, _own_frames(exc.__traceback__)))
     except Exception:  # noqa: BLE001  as above, from a __repr__ or a broken source file
-        return f"{type(exc).__name__}: {_message(exc)}\n"
+        return f"{type(exc).__name__}: {message_of(exc)}\n"
 
 
 def _own_frames(found: TracebackType | None) -> TracebackType | None:

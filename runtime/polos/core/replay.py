@@ -20,7 +20,7 @@ from polos.core.history import History
 from polos.core.identity import RESERVED, check_step_key
 from polos.core.loop import Body
 from polos.core.operations import Request
-from polos.errors import DuplicateStepKeyError, InvalidPayloadError, NonDeterminismError
+from polos.errors import DuplicateStepKeyError, InvalidPayloadError, NonDeterminismError, UsageError
 
 
 @dataclass(eq=False)
@@ -70,9 +70,15 @@ class Replay:
     async def perform(self, key: str, request: Request) -> Any:
         """Called by the body: open an operation and wait for its outcome.
 
-        Raises `DuplicateStepKeyError` at a key that this execution has used before, and what the operation failed
-        with. While the turn unwinds the body it never returns and does nothing.
+        Raises `DuplicateStepKeyError` at a key that this execution has used before, `UsageError` on another loop than
+        the body's, which would never hear of the outcome, and what the operation failed with. While the turn unwinds
+        the body it never returns and does nothing.
         """
+        if self.body is not None and asyncio.get_running_loop() is not self.body.loop:
+            raise UsageError(
+                f"Step {key!r} was called on another event loop than that of the workflow, in a thread or by "
+                f"asyncio.run. Only the workflow itself can await steps: make it an async def, and call ctx.step there."
+            )
         if self.closing:
             await asyncio.get_running_loop().create_future()
         operation = self._begin(key, request)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from polos import current
 from polos.context import ContinueAsNew, WorkflowContext
 from polos.core import codec, items
+from polos.core.failures import message_of
 from polos.core.loop import Body
 from polos.engine import commands, traced
 from polos.errors import NonDeterminismError, StepExecutionError
@@ -107,7 +108,7 @@ async def _after_failure(turn: Turn, ctx: WorkflowContext, payload: Any, error: 
     One that fails, too, is noted on the failure and does not hide it. A `retry` drops what they said: it has an end of
     its own.
     """
-    about = _about(ctx, current_payload=payload, error=f"{type(error).__name__}: {error}")
+    about = _about(ctx, current_payload=payload, error=f"{type(error).__name__}: {message_of(error)}")
     for number, hook in enumerate(turn.workflow.on_end):
         try:
             await _run(turn, ctx, "on_end", number, hook, about)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from polos.context import ContinueAsNew
 from polos.core import codec, items
 from polos.core.conditions import Item, Value
-from polos.core.failures import Failure
+from polos.core.failures import Failure, message_of
 from polos.core.loop import Body
 from polos.core.operations import AwaitEvent
 from polos.engine import commands, notices, successors, traced
@@ -249,7 +249,8 @@ class Endings:
 
     def _failure(self, error: BaseException, attempts: int) -> dict[str, Value]:
         """The exception that ended the body, under its own class and text, as attributes of the execution."""
-        failure = replace(Failure.from_exception(error, attempts), type=type(error).__name__, message=str(error))
+        told = Failure.from_exception(error, attempts)
+        failure = replace(told, type=type(error).__name__, message=message_of(error))
         text = items.as_document(failure.to_json())
         if len(text) > _FAILURE_CHARACTERS:
             half = _FAILURE_CHARACTERS // 2

@@ -49,6 +49,8 @@ class Environment:
     ) -> None:
         if faults is not None and not isinstance(faults, Faults):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"faults= takes a Faults(...), not {faults!r}.")
+        if backend not in ("memory", "moto"):
+            raise UsageError(f"There is no backend {backend!r} for tests; use 'memory' or 'moto'.")
         self._backend = backend
         self._chosen = None if workflows is None else {workflow.id: workflow for workflow in workflows}
         self._workflows: Callable[[], Mapping[str, Workflow[Any, Any]]] = (
@@ -58,6 +60,7 @@ class Environment:
         self._start = start if start.tzinfo is not None else start.replace(tzinfo=UTC)
         self._invocation_seconds = invocation_seconds
         self._harness: Harness | None = None
+        self._closed = False
         self._client: Polos | None = None
         self._outer: ambient.Client | None = None
         self._driver = ThreadPoolExecutor(1, thread_name_prefix="polos-environment")
@@ -95,8 +98,9 @@ class Environment:
         return self._harness
 
     def close(self) -> None:
-        """Drop the backend and everything in it."""
-        if self._harness is not None:
+        """Drop the backend and everything in it. May be called again."""
+        if self._harness is not None and not self._closed:
+            self._closed = True
             ambient.use(self._outer)
             self._driver.submit(self._leave).result()
         self._driver.shutdown()
@@ -111,11 +115,9 @@ class Environment:
             from polos.testing.memory_harness import MemoryHarness
 
             return MemoryHarness(self._workflows, self._start, self._invocation_seconds, self._disturbance)
-        if self._backend == "moto":
-            from polos.testing.moto_harness import MotoHarness
+        from polos.testing.moto_harness import MotoHarness
 
-            return MotoHarness(self._workflows, self._start, self._invocation_seconds, self._disturbance)
-        raise UsageError(f"There is no backend {self._backend!r} for tests; use 'memory' or 'moto'.")
+        return MotoHarness(self._workflows, self._start, self._invocation_seconds, self._disturbance)
 
     @property
     def _open(self) -> Harness:

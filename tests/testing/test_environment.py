@@ -1,0 +1,38 @@
+"""SPEC 10: the life of a test environment, and what is refused at its making."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from polos import UsageError, WorkflowContext, workflow
+from polos.testing import Environment
+
+
+@workflow(id="environment-nap")
+async def nap(ctx: WorkflowContext) -> str:
+    await ctx.step.wait_for("nap", days=1)
+    return "slept"
+
+
+def test_the_fixture_may_be_entered_and_is_closed_once_more_after_the_test(polos_env: Environment) -> None:
+    async def main() -> str:
+        async with polos_env as env:
+            return await env.finish(await env.start(nap))
+
+    assert asyncio.run(main()) == "slept"
+    polos_env.close()
+
+
+def test_the_fixture_need_not_be_entered(polos_env: Environment) -> None:
+    async def main() -> str:
+        return await polos_env.finish(await polos_env.start(nap))
+
+    assert asyncio.run(main()) == "slept"
+
+
+@pytest.mark.parametrize("backend", ["sqlite", None, 5])
+def test_a_backend_that_does_not_exist_is_refused_at_once(backend: object) -> None:
+    with pytest.raises(UsageError, match=r"use 'memory' or 'moto'"):
+        Environment(backend)  # type: ignore[arg-type]
