@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from polos import InvalidPayloadError, Polos, WorkflowContext, workflow
+from polos import ExecutionNotFoundError, InvalidPayloadError, Polos, WorkflowContext, workflow
 from tests.features.listing import listed
 from tests.laws.worlds import World, law
 
@@ -25,6 +25,10 @@ NAMES = (
     "<b>&amp;</b>",
     "\u202eevil\u0000",
     "ключ-🔑",
+    "__proto__",
+    "constructor",
+    "__class__",
+    "\x1b]0;title\x07\x1b[2J",
 )
 
 
@@ -50,6 +54,40 @@ async def test_12_any_name_is_only_a_name(world: World, name: str) -> None:
         found = await env.describe(handle)
         assert {name, f"{name}{name}"} <= {step.key for step in found.steps}
         assert [one.id for one in await listed(env, tags={name: name})] == [handle.id]
+
+
+@workflow(id="named-alike")
+async def named_alike(ctx: WorkflowContext, names: list[str]) -> list[Any]:
+    return [await ctx.step.run(name, lambda name=name: name) for name in names]
+
+
+@law
+async def test_12_names_that_only_look_alike_are_different(world: World) -> None:
+    alike = ["é", "e\u0301", "\u212a", "K", "a\u200b", "a", "A", "a ", "ﬁ", "fi"]
+    async with world.deploy(named_alike) as env:
+        handle = await env.start(named_alike, alike)
+        assert await env.finish(handle) == alike
+        assert [step.key for step in (await env.describe(handle)).steps] == alike
+
+
+@law
+@pytest.mark.parametrize(
+    "options",
+    [{"session_id": "\ud800"}, {"user_id": "\ud800"}, {"tags": {"\ud800": "v"}}, {"queue": "\ud800"}],
+    ids=lambda options: next(iter(options)),
+)
+async def test_12_text_that_can_be_stored_nowhere_is_refused_before_anything_is_stored(
+    world: World, options: dict[str, Any]
+) -> None:
+    async with world.deploy(named) as env:
+        with pytest.raises(InvalidPayloadError, match="Unicode"):
+            await env.start(named, "n", **options)
+        for event in ({"event_type": "\ud800"}, {"event_id": "\ud800"}):
+            with pytest.raises(InvalidPayloadError, match="Unicode"):
+                await env.publish("topic", 1, **event)
+        with pytest.raises(ExecutionNotFoundError):
+            await env.describe("\ud800")
+        assert await listed(env) == []
 
 
 @law

@@ -49,10 +49,12 @@ def read_json(text: str | None, what: str) -> Any:
         ) from None
     except RecursionError:
         raise UsageError(f"The {source} is nested too deeply.") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UsageError(f"The {source} cannot be read: {error}.") from None
 
 
 def _read(path: str) -> str:
     try:
         return sys.stdin.read() if path == "-" else Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The file {path!r} cannot be read: {error}.") from None
+    except (OSError, ValueError, RuntimeError) as error:  # ~nobody has no home
+        raise UsageError(f"The file {path!r} cannot be read: {str(error).rstrip('.')}.") from None

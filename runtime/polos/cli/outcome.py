@@ -15,6 +15,7 @@ import typer
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 
+from polos.cli.terminal import Terminal, printable, printable_json
 from polos.errors import (
     BackendError,
     ExecutionNotFoundError,
@@ -48,20 +49,20 @@ _WIDE = 120
 
 def stdout() -> Console:
     """Standard output, for people: colours and the terminal's width in a terminal, plain and wide in a pipe."""
-    console = Console(highlight=False, emoji=False, markup=False)
+    console = Terminal(highlight=False, emoji=False, markup=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _WIDE
     return console
 
 
 def stderr() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    return Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """A value as JSON on standard output; what JSON has no form for is shown by its `repr`."""
     plain = to_jsonable_python(value, fallback=repr, bytes_mode="base64", inf_nan_mode="strings")
-    sys.stdout.write(json.dumps(plain, indent=indent, ensure_ascii=False) + "\n")
+    sys.stdout.write(printable_json(json.dumps(plain, indent=indent, ensure_ascii=False)) + "\n")
     sys.stdout.flush()
 
 
@@ -82,7 +83,7 @@ def exit_code(error: BaseException) -> int | None:
 
 def complain(error: BaseException) -> None:
     """One line on standard error."""
-    sys.stderr.write(f"polos: {' '.join(str(error).split())}\n")
+    sys.stderr.write(f"polos: {printable(' '.join(str(error).split()))}\n")
     sys.stderr.flush()
 
 

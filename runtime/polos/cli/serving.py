@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from polos import Polos
 from polos.cli.application import ApplicationError, load
 from polos.cli.outcome import USAGE, complain, exit_code, print_json, stderr, stdout
+from polos.cli.terminal import printable
 from polos.cli.timeline import length
 from polos.client import ExecutionPage
 from polos.clock import SystemClock
@@ -146,7 +147,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 0
     except ApplicationError as error:
-        sys.stderr.write(error.details)
+        sys.stderr.write(printable(error.details))
         complain(error)
         return USAGE
     except Exception as error:

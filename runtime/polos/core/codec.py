@@ -30,6 +30,7 @@ __all__ = [
     "MAX_BYTES",
     "MISSING",
     "Missing",
+    "check",
     "classes_of",
     "decode",
     "encode",
@@ -91,6 +92,16 @@ def decode(
         reader.fail("is nested too deeply for the stack that is left here")
     except ValueError as error:
         reader.fail(f"is not what this version writes: {error}")
+
+
+def check(text: str) -> None:
+    """Raise `SerializationError` for what is no JSON as `encode` writes it, whatever the tags in it name."""
+    try:
+        _check_depth(_loads(text), 0)
+    except RecursionError:
+        raise SerializationError("The value is nested too deeply.") from None
+    except ValueError as error:
+        raise SerializationError(f"The value is not what this version writes: {error}") from None
 
 
 def roundtrip(

@@ -33,9 +33,13 @@ def is_workflow_id(text: str) -> bool:
     return _WORKFLOW_ID.fullmatch(text) is not None
 
 
+def is_execution_id(given: object) -> bool:
+    return isinstance(given, str) and _EXECUTION_ID.fullmatch(given) is not None
+
+
 def check_execution_id(execution_id: object) -> str:
     """An id given from outside. Raises `InvalidPayloadError`."""
-    if not isinstance(execution_id, str) or not _EXECUTION_ID.fullmatch(execution_id):
+    if not isinstance(execution_id, str) or not is_execution_id(execution_id):
         raise InvalidPayloadError(
             f"The execution id {_short(execution_id)} is not valid: use 1 to 255 letters, digits and '_.:@=+,~-', "
             f"and '/' after the first."
@@ -55,9 +59,23 @@ def check_event_type(event_type: object) -> str | None:
     """An event's type, or the one that a wait asks for. Raises `InvalidPayloadError`."""
     if event_type is None:
         return None
-    if not isinstance(event_type, str) or not 1 <= len(event_type.encode(errors="replace")) <= 256:
-        raise InvalidPayloadError("event_type must be a string of 1 to 256 bytes.")
-    return event_type
+    return check_short(event_type, "event_type")
+
+
+def check_event_id(event_id: object) -> str:
+    """An event's id that a publisher chose. Raises `InvalidPayloadError`."""
+    return check_short(event_id, "event_id")
+
+
+def check_short(text: object, what: str) -> str:
+    """A text that is stored as it is, of 1 to 256 bytes. Raises `InvalidPayloadError`."""
+    try:
+        size = len(text.encode()) if isinstance(text, str) else 0
+    except UnicodeEncodeError:
+        raise InvalidPayloadError(f"{what} is {_short(text)}, which is not valid Unicode.") from None
+    if not isinstance(text, str) or not 1 <= size <= 256:
+        raise InvalidPayloadError(f"{what} must be a string of 1 to 256 bytes.")
+    return text
 
 
 def check_queue(name: object, what: str = "queue name") -> str:

@@ -147,15 +147,38 @@ def _text_matches(operator: str, argument: Any, text: str) -> bool:
         case "equals-ignore-case":
             return text.casefold() == argument.casefold()
         case "wildcard":
-            return _wildcard(argument).fullmatch(text) is not None
+            return _wildcard_matches(_parts(argument), text)
         case _:
             return _is_address_in(argument, text)
 
 
 @cache
-def _wildcard(text: str) -> re.Pattern[str]:
-    parts = re.findall(r"\\[*\\]|\*|[^*]", text, re.DOTALL)
-    return re.compile("".join(".*" if part == "*" else re.escape(part[-1]) for part in parts), re.DOTALL)
+def _parts(wildcard: str) -> tuple[str, ...]:
+    """The texts between the stars."""
+    texts = [""]
+    for token in re.findall(r"\\[*\\]|\*|[^*]", wildcard, re.DOTALL):
+        if token == "*":
+            texts.append("")
+        else:
+            texts[-1] += token[-1]
+    return tuple(texts)
+
+
+def _wildcard_matches(parts: tuple[str, ...], text: str) -> bool:
+    """Each part at the first place where it fits: as a regular expression, some texts would take years."""
+    first, *rest = parts
+    if not rest:
+        return text == first
+    *between, last = rest
+    at, end = len(first), len(text) - len(last)
+    if not (text.startswith(first) and text.endswith(last) and at <= end):
+        return False
+    for part in between:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _is_address_in(block: str, text: str) -> bool:

@@ -27,7 +27,7 @@ from typing import Any, cast
 from polos.core import items
 from polos.core.conditions import Item, Value
 from polos.core.identity import check_execution_id, check_step_key, check_topic, digest
-from polos.engine import fields
+from polos.engine import fields, options
 from polos.errors import InvalidPayloadError
 from polos.ports import Event, Outgoing, Recurring
 
@@ -112,10 +112,11 @@ class Start:
     def of_message(cls, body: Mapping[str, Any]) -> Start:
         execution_id = check_execution_id(body.get("x"))
         workflow_id, created = fields.workflow_id(body), fields.required_moment_ms(body, "cr")
-        options, payload = body.get("so"), Stored.of_message(body, "in")
-        if not isinstance(options, dict):
+        given, payload = body.get("so"), Stored.of_message(body, "in")
+        if not isinstance(given, dict):
             raise InvalidPayloadError("A start message lacks its options.")
-        chosen = cast("dict[str, Any]", options)
+        chosen = cast("dict[str, Any]", given)
+        options.check(chosen, created)
         if payload.pointer is not None and not payload_is_beside(chosen):
             raise InvalidPayloadError("A start message points to a payload that it does not say is stored.")
         return cls(execution_id, workflow_id, payload, created, chosen)

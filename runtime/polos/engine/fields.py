@@ -14,7 +14,7 @@ from polos.core.identity import is_workflow_id
 from polos.core.trees import is_utf8
 from polos.errors import InvalidPayloadError
 
-_LAST_MOMENT: Final = 253_402_300_799_999
+LAST_MOMENT: Final = 253_402_300_799_999
 """The end of the year 9999 in milliseconds since 1970: what a `datetime` can hold."""
 
 
@@ -45,7 +45,7 @@ def moment_ms(body: Mapping[str, Any], name: str, default: int | None = None) ->
     found = body.get(name, default)
     if found is None:
         return None
-    if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= _LAST_MOMENT:
+    if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= LAST_MOMENT:
         return found
     raise InvalidPayloadError(f"The field {name!r} of a message of the type {body.get('t')!r} is no time.")
 

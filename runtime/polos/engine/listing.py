@@ -8,6 +8,7 @@ they are put into the month of their start, and no start waits longer than its m
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -27,6 +28,10 @@ _log = logging.getLogger("polos.engine")
 
 STATUSES: Final = ("queued", "running", "waiting", "completed", "failed", "cancelled", "timed_out")
 _LOOK_BACK: Final = timedelta(days=400)
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST: Final = 1_000_000
+_EMPTY_MONTHS: Final = 120
+_CURSOR: Final = re.compile(r"[0-9]{15}#[!-~]{1,255}")
 _LATEST_START: Final = timedelta(days=15)
 
 _Wanted = Callable[[ExecutionSummary], bool]
@@ -46,8 +51,8 @@ def find(
     """Executions, newest first, and a cursor for more (None: there is no more).
 
     8 index queries a month looked at, and 1 read per 100 executions; without `since` it looks back 400 days, but not
-    beyond the oldest execution once a listing has got there, for 1 read and at times 1 update. A naive time is UTC.
-    Raises `InvalidPayloadError`.
+    beyond the oldest execution once a listing has got there, for 1 read and at times 1 update. With `since` it ends
+    after ten years without an execution. A naive time is UTC. Raises `InvalidPayloadError`.
     """
     _check(workflow_id, status, limit, cursor, since, until, tags)
 
@@ -56,9 +61,11 @@ def find(
             return False
         return not tags or all(line.tags.get(name) == value for name, value in tags.items())
 
-    newest = _aware(until) if until is not None else engine.clock.now() + timedelta(days=1)
-    oldest = _aware(since) if since is not None else newest - _LOOK_BACK
-    stop = cursor if cursor is not None else f"{commands.millis(newest):015d}~"
+    newest = engine.clock.now() + timedelta(days=1)  # nothing is started later than now, whatever is asked for
+    if until is not None:
+        newest = min(newest, max(_aware(until), _EARLIEST))
+    oldest = max(_aware(since), _EARLIEST) if since is not None else max(newest - _LOOK_BACK, _EARLIEST)
+    stop = min(f"{commands.millis(newest):015d}~", cursor or "~")
     scan = _Scan(engine, workflow_id, wanted, limit, oldest, stop)
     return scan.run(whole=since is None and until is None)
 
@@ -77,10 +84,12 @@ class _Scan:
         """`whole`: the caller has named no times, so what is known of the first month holds, and may be noted."""
         month = _first_of_month(moment(int(self._stop[:15])))
         lowest, known = month, None  # what lies above `stop` is not looked at, so this month counts as not empty
-        while month >= self._oldest - timedelta(days=31):
+        empties = 0
+        while month >= self._oldest - timedelta(days=31) and empties < _EMPTY_MONTHS:
             cursor, empty = self._look_at(month)
             if cursor is not None:
                 return self._found, cursor
+            empties = empties + 1 if empty else 0
             if not empty:
                 lowest = month
             if whole and known is None:
@@ -151,11 +160,11 @@ def _check(workflow_id: Any, status: Any, limit: Any, cursor: Any, since: Any, u
         raise InvalidPayloadError(f"workflow_id must be the id of a workflow, not {workflow_id!r}.")
     if status is not None and status not in STATUSES:
         raise InvalidPayloadError(f"There is no status {status!r}; use one of {', '.join(STATUSES)}.")
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise InvalidPayloadError(f"limit must be a whole number from 1, not {limit!r}.")
-    text = cursor if isinstance(cursor, str) else ""
-    if cursor is not None and not (text[:15].isdecimal() and text[15:16] == "#"):
-        raise InvalidPayloadError(f"The cursor {str(cursor)[:60]!r} is none that a listing gave.")
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= _MOST:
+        shown = limit if not isinstance(limit, int) or abs(limit) < 1 << 63 else "one that large"
+        raise InvalidPayloadError(f"limit must be a whole number from 1 to {_MOST:,}, not {shown!r}.")
+    if cursor is not None and not (isinstance(cursor, str) and _CURSOR.fullmatch(cursor)):
+        raise InvalidPayloadError(f"The cursor {ascii(cursor)[:60]} is none that a listing gave.")
     for name, when in (("since", since), ("until", until)):
         if when is not None and not isinstance(when, datetime):
             raise InvalidPayloadError(f"{name} must be a datetime, not {when!r}.")

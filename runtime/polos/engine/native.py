@@ -46,7 +46,11 @@ def detail_text(source: object, detail_type: object, detail: object) -> str:
     if detail is not None and not isinstance(detail, Mapping):
         raise InvalidPayloadError(f"The detail of a native event must be a dict, not {type(detail).__name__}.")
     try:
-        return json.dumps(dict(cast("Mapping[str, Any]", detail or {})), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(dict(cast("Mapping[str, Any]", detail or {})), ensure_ascii=False, allow_nan=False)
+        f"{source}{detail_type}{text}".encode()
+        return text
+    except UnicodeEncodeError:
+        raise InvalidPayloadError("A native event holds text that is not valid Unicode.") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidPayloadError(f"The detail of a native event is not JSON: {error}.") from None
 
@@ -78,6 +82,7 @@ class NativeEvent:
     detail_type: str
     at: int
     envelope: dict[str, Any]
+    text: str
     workflow_id: str | None = None
 
     @classmethod
@@ -101,7 +106,11 @@ class NativeEvent:
         source = envelope.get("source")
         if not isinstance(source, str) or not source:
             raise InvalidPayloadError(f"The native event {event_id!r} has no source.")
-        return cls(event_id, source, kind, millis(moment), envelope, workflow_id)
+        try:
+            text = codec.encode(envelope)
+        except SerializationError as error:
+            raise InvalidPayloadError(f"The native event {event_id!r} cannot be stored: {error}") from None
+        return cls(event_id, source, kind, millis(moment), envelope, text, workflow_id)
 
 
 def deliver(engine: Engine, native: NativeEvent) -> bool:
@@ -109,11 +118,10 @@ def deliver(engine: Engine, native: NativeEvent) -> bool:
 
     Raises `UnmatchedError` for a bare event that matches no workflow's pattern.
     """
-    text = codec.encode(native.envelope)
     starts: list[Start] = []
     for workflow in _triggered(engine, native):
         if workflow.batches:
-            stored = engine.stash(text, native_id(workflow.id, native.id), f"The event {native.id!r}")
+            stored = engine.stash(native.text, native_id(workflow.id, native.id), f"The event {native.id!r}")
             event = Event(native.id, native.source, native.at << 20, native.detail_type, stored.data, stored.pointer)
             batching.gather_for(engine, workflow, event)
         else:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from polos.core import codec, items, plain
 from polos.core.conditions import Item
 from polos.core.history import History
-from polos.core.identity import child_id
+from polos.core.identity import child_id, is_execution_id
 from polos.engine import commands
 from polos.engine.commands import Stored, moment
 from polos.engine.deaths import reached
@@ -32,7 +32,7 @@ _CANCELLED_BY = {"cancelled": "manual", "timed_out": "timeout"}
 
 def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
     """Everything that is known of an execution. 1 query per MB, and a read for each stored payload."""
-    partition = engine.table.query(execution_id) if execution_id else []
+    partition = engine.table.query(execution_id) if is_execution_id(execution_id) else []
     item = next((one for one in partition if one[items.SK] == items.EXECUTION), None)
     if item is None or items.WORKFLOW not in item:
         raise ExecutionNotFoundError(execution_id)

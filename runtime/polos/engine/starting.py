@@ -14,7 +14,8 @@ from polos import tracing
 from polos.clock import new_id, next_sequence
 from polos.core import codec, items
 from polos.core.conditions import Item
-from polos.core.identity import check_event_type, check_execution_id, check_step_key, check_topic
+from polos.core.identity import check_event_id, check_event_type, check_execution_id, check_step_key, check_topic
+from polos.core.trees import is_utf8
 from polos.engine import commands, successors
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
@@ -125,8 +126,8 @@ def _options(workflow: Workflow[Any, Any], options: Mapping[str, Any]) -> dict[s
     for name, short in (("session_id", "session"), ("user_id", "user")):
         value = options.get(name)
         if value is not None:
-            if not isinstance(value, str) or len(value) > 256:
-                raise InvalidPayloadError(f"{name} must be a string of at most 256 characters.")
+            if not isinstance(value, str) or len(value) > 256 or not is_utf8(value):
+                raise InvalidPayloadError(f"{name} must be a string of at most 256 characters, and valid Unicode.")
             chosen[short] = value
     tags = options.get("tags")
     if tags:
@@ -137,6 +138,8 @@ def _options(workflow: Workflow[Any, Any], options: Mapping[str, Any]) -> dict[s
 def _tags(given: Any) -> dict[str, str]:
     tags = codec.validate(given, dict[str, str], what="tags")
     assert isinstance(tags, dict)
+    if not is_utf8(json.dumps(tags, ensure_ascii=False)):
+        raise InvalidPayloadError("tags hold text that is not valid Unicode.")
     if len(json.dumps(tags)) > _TAGS:
         raise InvalidPayloadError(f"tags may have at most {_TAGS:,} characters in all.")
     return cast("dict[str, str]", tags)
@@ -201,8 +204,6 @@ def make_event(
     if check_topic(topic).startswith("workflow/"):
         raise InvalidPayloadError(f"The topic {topic!r} is the runtime's own; publish on another.")
     check_event_type(event_type)
-    identity = event_id or new_id()
-    if len(identity.encode(errors="replace")) > 256:
-        raise InvalidPayloadError("event_id must be a string of at most 256 bytes.")
+    identity = check_event_id(event_id) if event_id is not None else new_id()
     stored = engine.vault.stash(codec.encode(data), owner="#events", what=f"The event on topic {topic!r}")
     return Event(identity, topic, next_sequence(engine.now()), event_type, stored.data, stored.pointer)

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Final
 
 from polos.core import items
-from polos.core.codec import pack, unpack
+from polos.core.codec import MAX_BYTES, check, pack, unpack
 from polos.core.conditions import Value
 from polos.engine.commands import Stored
 from polos.errors import InvalidPayloadError, PayloadCodecError, PayloadTooLargeError, SerializationError
 from polos.ports import Limits, PayloadCodec, Payloads
 
 ENCODED: Final = b"\x00"
+MESSAGE_BYTES: Final = 4 * 1024 * 1024
+"""What a value in a message may have when it is unpacked. A larger one is stored beside, however small it packs."""
+
 _SEALED: Final = "encoded:"  # no JSON text begins so
 
 
@@ -38,26 +40,27 @@ class Vault:
         return self._codec is not None
 
     def stash(self, text: str, *, owner: str, what: str) -> Stored:
-        """Pack a value; over the inline limit (100 KB), store it under `owner` first. At most 1 request.
+        """Pack a value; over the inline limit (100 KB, or `MESSAGE_BYTES` before it was packed), store it under `owner`
+        first. At most 1 request.
 
         Raises `PayloadTooLargeError` over 50 MB, naming `what`, and `PayloadCodecError`.
         """
         packed = self._encoded(pack(text, what=what), what)
         data = packed.encode() if isinstance(packed, str) else packed
-        if len(data) <= self._limits.inline_bytes:
+        if len(data) <= self._limits.inline_bytes and (packed is text or len(text.encode()) <= MESSAGE_BYTES):
             return Stored(packed)
         kind = "t" if isinstance(packed, str) else "z"
         key = f"{owner}#{hashlib.sha256(data).hexdigest()[:40]}.{kind}"
         self._payloads.put(key, data)
         return Stored(pointer=key)
 
-    def fetch(self, stored: Stored) -> str:
-        """The text of a stored value. At most 1 request.
+    def fetch(self, stored: Stored, *, inline: int = MAX_BYTES) -> str:
+        """The text of a stored value; one that is not stored beside may have `inline` bytes. At most 1 request.
 
-        Raises `SerializationError` if it is gone or broken, and `PayloadCodecError`.
+        Raises `SerializationError` if it is gone or broken, `PayloadTooLargeError` and `PayloadCodecError`.
         """
         if stored.pointer is None:
-            return unpack(self._decoded(stored.data or "null"))
+            return unpack(self._decoded(stored.data or "null"), limit=inline)
         try:
             data = self._payloads.get(stored.pointer)
         except KeyError:
@@ -68,12 +71,16 @@ class Vault:
             raise SerializationError(f"The stored payload {stored.pointer!r} is no text.") from None
 
     def check(self, stored: Stored, what: str) -> None:
-        """Raises `InvalidPayloadError` naming `what` unless it can be read. 1 request if it is stored beside."""
+        """Raises `InvalidPayloadError` naming `what` unless it can be read. 1 request if it is stored beside.
+
+        What is in the message itself may come from anybody who may send one, and is small: 50 MB that compress into
+        one can be 17 million lists, which would take more memory than a function has.
+        """
         try:
-            _check_json(self.fetch(stored))
+            check(self.fetch(stored, inline=MESSAGE_BYTES))
         except PayloadCodecError:
             raise  # what is wrong is here, and not with the value
-        except (SerializationError, PayloadTooLargeError, RecursionError, ValueError) as error:
+        except (SerializationError, PayloadTooLargeError) as error:
             raise InvalidPayloadError(f"{what} cannot be read: {error}") from None
 
     def fetch_item(self, item: Mapping[str, Value], name: str = items.VALUE) -> str:
@@ -118,6 +125,3 @@ class Vault:
 
 def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-_check_json = json.JSONDecoder().decode
