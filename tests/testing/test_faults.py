@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
 
 import polos
-from polos import UsageError, WorkflowContext, workflow
+from polos import (
+    ExecutionNotFoundError,
+    Polos,
+    SchedulePayload,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowContext,
+    workflow,
+)
 from polos.testing import (
     Deadline,
     Delay,
@@ -21,6 +30,7 @@ from polos.testing import (
     Faults,
     Kill,
     LoseReply,
+    Meanwhile,
     Reorder,
     ServerError,
     Skew,
@@ -160,6 +170,80 @@ async def test_overlapping_copies_run_at_the_same_time() -> None:
     assert len(charged) == 1
 
 
+@workflow(id="faults-ticked", schedule="0 6,12 1 1 *")
+async def ticked(ctx: WorkflowContext, tick: SchedulePayload) -> str:
+    await ctx.step.run("note", charge, 1)
+    return f"{tick.timestamp:%H:%M}"
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        (Early("^tick", seconds=50),),
+        (Early("^tick", seconds=3000, nth=2), Duplicate("tick", resent=True, seconds=90)),
+        (Early("^tick faults-ticked"), Duplicate("tick", nth=2, overlapping=True), Delay("tick", seconds=30_000)),
+    ],
+    ids=repr,
+)
+@faulty
+async def test_a_tick_that_scheduler_fires_early_late_or_twice_starts_one_execution(
+    backend: Backend, given: tuple[Fault, ...]
+) -> None:
+    async with Environment(backend, workflows=[ticked], faults=Faults(*given)) as env:
+        await env.advance(hours=20)
+        assert env.unstruck == (), env.trace
+        runs = await env.client.list_executions(workflow_id="faults-ticked")
+        assert sorted([await env.finish(run.id) for run in runs]) == ["06:00", "12:00"]
+        early = next(fault for fault in given if isinstance(fault, Early))
+        due = datetime(2030, 1, 1, 6 * early.nth, tzinfo=UTC)
+        first = min(runs, key=lambda run: abs(run.created_at - due))
+        assert len(given) > 2 or first.created_at == due - timedelta(seconds=early.seconds)
+    assert len(charged) == 2
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+@faulty
+async def test_an_event_may_come_twice_and_out_of_order(backend: Backend) -> None:
+    faults = Faults(Delay("event shipped", seconds=500), Duplicate("event shipped", resent=True, seconds=700))
+    async with Environment(backend, workflows=[shop], faults=faults) as env:
+        handle = await env.start(shop, 7, id="order")
+        await env.settle()
+        await env.publish("shipped", "by train", event_id="e1")
+        await env.settle()
+        await env.advance(seconds=200)
+        assert (await env.describe(handle)).status == "waiting"
+        assert await env.finish(handle) == [7, "by train", [1, 2]]
+        await env.advance(hours=1)
+        assert env.unstruck == ()
+        assert sum(line.what == "message event shipped" for line in env.trace) == 2, "delayed, then taken"
+        assert sum(line.what == "answer event shipped" for line in env.trace) == 2, "handled twice"
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+@faulty
+async def test_meanwhile_somebody_else_acts_at_just_this_moment(backend: Backend) -> None:
+    async def cancel(client: Polos) -> None:
+        await client.cancel_execution("order")
+
+    async with Environment(backend, workflows=[shop], faults=Faults(Meanwhile(do=cancel, after="put r#charge"))) as env:
+        with pytest.raises(WorkflowCancelledError):
+            await bought(env)
+        assert env.unstruck == ()
+        assert "✗ Meanwhile(after='put r#charge', do=cancel)" in str(env.trace)
+    assert len(charged) == 1
+
+
+@faulty
+async def test_what_goes_wrong_meanwhile_is_raised_to_the_test() -> None:
+    async def nonsense(client: Polos) -> None:
+        await client.cancel_execution("nobody")
+
+    async with Environment(workflows=[shop], faults=Faults(Meanwhile(do=nonsense, before="claim"))) as env:
+        with pytest.raises(ExecutionNotFoundError):
+            await bought(env)
+
+
 @pytest.mark.parametrize("backend", ["memory", "moto"])
 @faulty
 async def test_one_seed_is_one_run(backend: Backend) -> None:
@@ -266,6 +350,7 @@ async def test_shrink_refuses_what_does_not_fail() -> None:
         (lambda: Kill(before="a", after="b"), "Kill needs before= or after="),
         (lambda: Throttle(), "Throttle needs at="),
         (lambda: Kill(before="put ("), r"'put \(', which is no regular expression"),
+        (lambda: Meanwhile(before="put"), "Meanwhile needs do="),
         (lambda: Delay(3), "takes at= as a text, not 3"),  # type: ignore[arg-type]
         (lambda: Kill(before="put", nth=0), "counts from 1: nth=0"),
         (lambda: Throttle("put", times=0), "counts from 1: times=0"),

@@ -14,7 +14,7 @@ from polos.errors import BackendError, UsageError
 from polos.ports import Backend, Limits
 from polos.testing.deliveries import DELIVERIES
 from polos.testing.faults import Delay, Duplicate, Fault, Faults, Reorder, Skew
-from polos.testing.harness import Delivery, Harness, Making, VirtualClock
+from polos.testing.harness import Delivery, Harness, Making, Upcoming, VirtualClock
 from polos.testing.serial import Frozen, Process, SeenClock, Serial, SerialThreads, Strand
 from polos.testing.serial_callables import SerialCallables
 from polos.testing.striking import Striker
@@ -64,13 +64,28 @@ class DisturbedDeliveries:
 
     def settle(self) -> None:
         for _ in range(DELIVERIES):
-            if not self._move():
+            moved = self._move()
+            if self._striker.failed is not None:
+                error, self._striker.failed = self._striker.failed, None
+                raise error
+            if not moved:
                 return
         raise UsageError("The environment does not settle: messages go round without end.")
 
     def next_due(self) -> datetime | None:
-        dues = [self._harness.next_due(), self._serial.next_due(), *(at for at, _ in self._copies)]
+        dues = [self._harness.next_due(), self._serial.next_due(), *(at for at, _ in self._copies), self._early_tick()]
         return min((due for due in dues if due is not None), default=None)
+
+    def _early_tick(self) -> datetime | None:
+        """When the next tick comes that comes too early."""
+        return min((at for at, _ in self._early_ticks()), default=None)
+
+    def _early_ticks(self) -> list[tuple[datetime, Upcoming]]:
+        if not self._striker.fires_early:
+            return []
+        now = self._harness.clock.now()
+        leads = [(tick, self._striker.at_tick(tick)) for tick in self._harness.upcoming()]
+        return [(max(now, tick.due - timedelta(seconds=lead)), tick) for tick, lead in leads if lead]
 
     def close(self) -> None:
         self._striker.quiet = True
@@ -89,6 +104,9 @@ class DisturbedDeliveries:
         if strand is not None:
             self._watch(strand.process, lambda: self._resume(strand))
             return True
+        for at, tick in self._early_ticks():
+            if at <= now:
+                tick.fire()
         delivery = self._harness.take_due()
         if delivery is not None:
             self._meet(delivery)

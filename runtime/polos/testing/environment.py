@@ -93,6 +93,8 @@ class Environment:
                 else DisturbedDeliveries(self._harness, self._disturbance)
             )
             self._client = Polos(engine=self._harness.engine)
+            if self._disturbance is not None:
+                self._disturbance.striker.client = self._client
             self._outer = ambient.current()
             ambient.use(self._client)
         return self._harness

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from polos.clock import repeatable
 from polos.errors import UsageError
+
+if TYPE_CHECKING:
+    from polos.client import Polos
 
 MOST = 4
 _SPECIAL, _ESCAPED = r"([.^$*+?{}\[\]\\|()])", r"\\\1"
@@ -66,7 +69,8 @@ class Fault:
 
     def __repr__(self) -> str:
         fields = sorted(dataclasses.fields(self), key=lambda field: field.name == "nth")
-        shown = [f"{field.name}={value!r}" for field in fields if (value := getattr(self, field.name)) != field.default]
+        values = [(field.name, value) for field in fields if (value := getattr(self, field.name)) != field.default]
+        shown = [f"{name}={getattr(value, '__name__', repr(value))}" for name, value in values]
         return f"{self._kind}({', '.join(shown)})"
 
 
@@ -74,12 +78,9 @@ def _fits(fault: Fault, seconds: float) -> bool:
     return seconds != 0 if isinstance(fault, Skew) else seconds >= 0 if isinstance(fault, Duplicate) else seconds > 0
 
 
-# ---- at a request of an invocation
-
-
 @dataclass(frozen=True, repr=False)
-class Kill(Fault):
-    """The process dies before or after a request; its message comes again."""
+class _Around(Fault):
+    """Strikes before or after a request."""
 
     pattern: ClassVar[tuple[str, ...]] = ("before", "after")
     before: str | None = None
@@ -87,89 +88,104 @@ class Kill(Fault):
 
 
 @dataclass(frozen=True, repr=False)
-class Stall(Fault):
+class _At(Fault):
+    """Strikes at a request, a message or a step."""
+
+    at: str | None = None
+
+
+# ---- at a request of an invocation
+
+
+class Kill(_Around):
+    """The process dies before or after a request; its message comes again."""
+
+
+@dataclass(frozen=True, repr=False)
+class Stall(_Around):
     """The process stands still for `seconds` of virtual time and then goes on, beyond its lease if they are over 30.
 
     `before`: the request is on the wire that long, and lands then. `after`: it has landed.
     """
 
-    pattern: ClassVar[tuple[str, ...]] = ("before", "after")
-    before: str | None = None
-    after: str | None = None
     seconds: float = 45.0
 
 
-@dataclass(frozen=True, repr=False)
-class LoseReply(Fault):
+class LoseReply(_At):
     """The request takes effect, its reply is lost, and the client library sends it again, as boto3 does.
 
     The answer to the second counts: a conditional write is refused, by the writer's own item.
     """
 
-    at: str | None = None
-
 
 @dataclass(frozen=True, repr=False)
-class Throttle(Fault):
+class Throttle(_At):
     """The request is refused `times` times in a row. From the fourth on the client library gives up: `BackendError`."""
 
-    at: str | None = None
     times: int = 4
 
 
 @dataclass(frozen=True, repr=False)
-class ServerError(Fault):
+class ServerError(_At):
     """The request meets a 5xx `times` times in a row. From the fourth on the client library gives up."""
 
-    at: str | None = None
     times: int = 4
 
 
 @dataclass(frozen=True, repr=False)
-class Early(Fault):
-    """A message or timer that a request asks for ("send wake", "schedule") comes up to `seconds` too early."""
+class Early(_At):
+    """What comes by time comes up to `seconds` too early: a message or timer that a request asks for ("send wake",
+    "schedule"), or a tick of a recurring schedule ("tick")."""
 
-    at: str | None = None
     seconds: float = 30.0
+
+
+@dataclass(frozen=True, repr=False)
+class Meanwhile(_Around):
+    """Nothing goes wrong: at just this moment somebody else does something. `do(client)` is an async function.
+
+    For what must hold whenever it comes, a cancel or an event say. It is never drawn by a seed.
+    """
+
+    do: Callable[[Polos], Awaitable[object]] | None = None
+
+    def _check_numbers(self) -> None:
+        super()._check_numbers()
+        if not callable(self.do):
+            raise UsageError(f"Meanwhile needs do=: an async function that takes a client, not {self.do!r}.")
 
 
 # ---- at a message
 
 
 @dataclass(frozen=True, repr=False)
-class Duplicate(Fault):
+class Duplicate(_At):
     """A message is delivered a second time, `seconds` after the first has been handled.
 
     `overlapping`: while the first is being handled, after its second request. `resent`: as a message of its own, as if
-    its sender had sent it twice.
+    its sender had sent it twice, or Scheduler had fired twice.
     """
 
-    at: str | None = None
     seconds: float = 0.0
     overlapping: bool = False
     resent: bool = False
 
 
 @dataclass(frozen=True, repr=False)
-class Delay(Fault):
-    """A message comes `seconds` later."""
+class Delay(_At):
+    """A message comes `seconds` later. What else is to strike at it does so then."""
 
-    at: str | None = None
     seconds: float = 60.0
 
 
-@dataclass(frozen=True, repr=False)
-class Reorder(Fault):
+class Reorder(_At):
     """A message comes after everything else that is due now."""
 
-    at: str | None = None
-
 
 @dataclass(frozen=True, repr=False)
-class Skew(Fault):
+class Skew(_At):
     """The machine that handles a message has a clock that is off by `seconds`. Under 5 between two is survived."""
 
-    at: str | None = None
     seconds: float = 3.0
 
 
@@ -177,24 +193,21 @@ class Skew(Fault):
 
 
 @dataclass(frozen=True, repr=False)
-class Slow(Fault):
+class Slow(_At):
     """The callable of a step (its key is matched) does its work and comes back only `seconds` later."""
 
-    at: str | None = None
     seconds: float = 40.0
 
 
-@dataclass(frozen=True, repr=False)
-class Deadline(Fault):
+class Deadline(_At):
     """The callable of a step does its work and does not come back before the invocation's time is over."""
-
-    at: str | None = None
 
 
 REQUEST_FAULTS: tuple[type[Fault], ...] = (Kill, Stall, LoseReply, Throttle, ServerError, Early)
 MESSAGE_FAULTS: tuple[type[Fault], ...] = (Duplicate, Delay, Reorder, Skew)
 STEP_FAULTS: tuple[type[Fault], ...] = (Slow, Deadline)
 KINDS: tuple[type[Fault], ...] = (*REQUEST_FAULTS, *MESSAGE_FAULTS, *STEP_FAULTS)
+"""What a seed may draw."""
 
 
 class Faults:
@@ -206,8 +219,8 @@ class Faults:
 
     def __init__(self, *faults: Fault) -> None:
         for fault in faults:
-            if not isinstance(fault, Fault) or type(fault) is Fault:  # pyright: ignore[reportUnnecessaryIsInstance]
-                kinds = ", ".join(kind.__name__ for kind in KINDS)
+            if type(fault) not in (*KINDS, Meanwhile):
+                kinds = ", ".join(kind.__name__ for kind in (*KINDS, Meanwhile))
                 raise UsageError(f"{fault!r} is not a fault; use one of {kinds}.")
         self.given = faults
         self.seed: int | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -72,6 +72,16 @@ class Crash(BaseException):
     """Raised by a test inside an invocation: the process dies here. Its message comes again."""
 
 
+@dataclass(frozen=True)
+class Upcoming:
+    """The next tick of a recurring schedule. `fire` sends it now; it does not come again when it is due."""
+
+    line: str
+    key: str
+    due: datetime
+    fire: Callable[[], None] = field(compare=False)
+
+
 class Harness(Protocol):
     """One backend under test. All calls but `engine`'s come from one thread at a time."""
 
@@ -88,6 +98,10 @@ class Harness(Protocol):
 
     def next_due(self) -> datetime | None:
         """When the next message, timer or tick that is not due yet will be; None: there is none."""
+        ...
+
+    def upcoming(self) -> Sequence[Upcoming]:
+        """The next tick of each recurring schedule that is not paused."""
         ...
 
     def put_event(self, source: str, detail_type: str, detail: str, event_id: str | None) -> str:

@@ -6,22 +6,25 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from polos.core.conditions import Change, Condition, Item
+from polos.core.cron import parse
 from polos.core.items import Key
 from polos.engine import native, schedules
-from polos.engine.commands import millis, moment
+from polos.engine.commands import millis, moment, tick
 from polos.local.backend import LocalBackend, local_backend
 from polos.local.inbox import Received
 from polos.local.worker import handle
-from polos.ports import Backend, Event, Limits, Outgoing, Table
-from polos.testing.harness import Making
+from polos.ports import Backend, Event, Limits, Outgoing, Recurring, Table
+from polos.testing.harness import Making, Upcoming
 from polos.testing.network import PlainNetwork
 from polos.testing.wire import message_line
 from polos.workflow import Workflow
 
 NO_ROW = -1
+_NEXT = "SELECT next_at FROM schedules WHERE workflow = ? AND key = ?"
 
 
 class CountingTable:
@@ -170,6 +173,24 @@ class MemoryHarness:
         now = millis(self.clock.now())
         later = [due for due in dues if due is not None]
         return moment(max(min(later), now)) if later else None
+
+    def upcoming(self) -> list[Upcoming]:
+        found: list[Upcoming] = []
+        for one in self.local.recurrences.list():
+            if one.workflow_id in self.engine.workflows() and not one.paused:
+                rows = self.local.database.read(_NEXT, one.workflow_id, one.key)
+                due = moment(int(str(rows[0][0])))
+                found.append(Upcoming(f"tick {one.workflow_id}", one.key, due, partial(self._fire, one, due)))
+        return found
+
+    def _fire(self, schedule: Recurring, due: datetime) -> None:
+        self.local.inbox.send([Outgoing(tick(schedule, millis(due)))])
+        following = parse(schedule.cron, schedule.timezone).next_after(due)
+        with self.local.database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE schedules SET next_at = ? WHERE workflow = ? AND key = ?",
+                (millis(following), schedule.workflow_id, schedule.key),
+            )
 
     def put_event(self, source: str, detail_type: str, detail: str, event_id: str | None) -> str:
         return self.local.backend.default_bus.put(source, detail_type, detail, event_id)

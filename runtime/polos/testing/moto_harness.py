@@ -24,7 +24,7 @@ from polos.core.items import Key
 from polos.engine import native, schedules
 from polos.engine.commands import millis, moment
 from polos.errors import InvalidPayloadError
-from polos.testing.harness import Making, VirtualClock
+from polos.testing.harness import Making, Upcoming, VirtualClock
 from polos.testing.moto_account import MotoAccount
 from polos.testing.moto_network import MotoNetwork
 from polos.testing.moto_schedules import MotoSchedules
@@ -151,6 +151,9 @@ class MotoHarness:
             dues.append(millis(scheduled))
         later = [due for due in dues if due > now]
         return moment(min(later)) if later else None
+
+    def upcoming(self) -> list[Upcoming]:
+        return self._schedules.upcoming()
 
     def put_event(self, source: str, detail_type: str, detail: str, event_id: str | None) -> str:
         with self.account.next_event_id(event_id):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from moto.scheduler.models import scheduler_backends
@@ -18,6 +19,7 @@ from polos.aws.recurrences import PREFIX, SCHEDULED_TIME, SchedulerRecurrences, 
 from polos.aws.wire import to_json
 from polos.core.cron import parse
 from polos.ports import Recurring
+from polos.testing.harness import Upcoming
 from polos.testing.moto_account import ACCOUNT, MotoAccount
 from polos.testing.moto_template import REGION
 
@@ -40,9 +42,25 @@ class MotoSchedules:
                 self._group().pop(name, None)
         for schedule, fired in list(self._recurring().items()):
             if not schedule.paused:
-                for tick in parse(schedule.cron, schedule.timezone).ticks(fired, now):
-                    self._send(self._account.settings.events_queue_arn, to_json(tick_input(schedule)), tick)
-            self._fired[schedule] = now
+                for tick in parse(schedule.cron, schedule.timezone).ticks(fired, max(fired, now)):
+                    self._tick(schedule, tick)
+            self._fired[schedule] = max(fired, now)
+
+    def upcoming(self) -> list[Upcoming]:
+        """The next tick of each recurring schedule that is not paused."""
+        return [
+            Upcoming(f"tick {one.workflow_id}", one.key, due, partial(self._fire, one, due))
+            for one, fired in self._recurring().items()
+            if not one.paused
+            for due in [parse(one.cron, one.timezone).next_after(fired)]
+        ]
+
+    def _fire(self, schedule: Recurring, due: datetime) -> None:
+        self._tick(schedule, due)
+        self._fired[schedule] = due
+
+    def _tick(self, schedule: Recurring, at: datetime) -> None:
+        self._send(self._account.settings.events_queue_arn, to_json(tick_input(schedule)), at)
 
     def next_due(self) -> datetime | None:
         """When the next one fires."""

@@ -5,12 +5,14 @@ What strikes is told by names and by how often each has turned up, never by what
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from polos.core.conditions import Item
 from polos.core.items import Key
@@ -18,23 +20,29 @@ from polos.testing.faults import (
     MESSAGE_FAULTS,
     REQUEST_FAULTS,
     STEP_FAULTS,
+    Delay,
     Early,
     Fault,
     Faults,
     Kill,
     LoseReply,
+    Meanwhile,
     ServerError,
     Slow,
     Stall,
     Throttle,
 )
-from polos.testing.harness import Crash, Network
+from polos.testing.harness import Crash, Network, Upcoming
 from polos.testing.network import PlainNetwork
 from polos.testing.serial import Process, Serial
 from polos.testing.trace import Line, Trace
 from polos.testing.wire import Request
 
+if TYPE_CHECKING:
+    from polos.client import Polos
+
 T = TypeVar("T")
+_AT_MESSAGE = tuple(kind for kind in MESSAGE_FAULTS if kind is not Delay)
 OVERLAP_AT = 3
 _FOR_EVER = 1e9
 
@@ -70,6 +78,10 @@ class Striker:
         self.traced = True
         self.count = 0
         self.look: Callable[[Key], Item | None] | None = None
+        self.client: Polos | None = None
+        self.failed: Exception | None = None
+        self._leads: dict[Upcoming, float] = {}
+        self.fires_early = faults.seed is not None or any(isinstance(fault, Early) for fault in faults.given)
 
     @property
     def left(self) -> Sequence[Fault]:
@@ -104,9 +116,18 @@ class Striker:
     def at_message(self, line: str) -> list[Fault]:
         """What strikes at a message that is about to be delivered."""
         entry = self._line("", f"message {line}")
-        found = self._strikes(MESSAGE_FAULTS, line)
+        found = self._strikes((Delay,), line) or self._strikes(_AT_MESSAGE, line)
         entry.faults += [repr(fault) for fault in found]
         return found
+
+    def at_tick(self, tick: Upcoming) -> float:
+        """By how many seconds a tick of a recurring schedule comes too early."""
+        if tick not in self._leads:
+            found = self._strikes((Early,), tick.line)
+            for fault in found:
+                self._line("", f"upcoming {tick.line} at {tick.due:%d %b %H:%M:%S}").faults.append(repr(fault))
+            self._leads[tick] = max((fault.seconds for fault in found if isinstance(fault, Early)), default=0.0)
+        return self._leads[tick]
 
     def at_step(self, process: Process, key: str) -> float:
         """For how many virtual seconds a step's callable goes on."""
@@ -131,8 +152,11 @@ class Striker:
         entry = self._line(str(process), request.line)
         watched = request.key if self.traced and self.look is not None else None
         try:
-            for fault in self._strikes(REQUEST_FAULTS, request.line):
+            for fault in self._strikes((*REQUEST_FAULTS, Meanwhile), request.line):
                 entry.faults.append(repr(fault))
+                if isinstance(fault, Meanwhile):
+                    self._meanwhile(fault)
+                    continue
                 process.struck = True
                 act = self._disturbed(process, fault, request, act)
             if watched is not None and self.look is not None:
@@ -144,8 +168,11 @@ class Striker:
                     entry.after = self.look(watched)
         finally:
             if not process.dead:
-                for fault in self._strikes((Kill, Stall), request.line, late=True):
+                for fault in self._strikes((Kill, Stall, Meanwhile), request.line, late=True):
                     entry.faults.append(repr(fault))
+                    if isinstance(fault, Meanwhile):
+                        self._meanwhile(fault)
+                        continue
                     process.struck = True
                     self._after(process, fault)
 
@@ -176,3 +203,19 @@ class Striker:
             raise Crash(str(fault))
         assert isinstance(fault, Stall)
         self._serial.freeze(fault.seconds)
+
+    def _meanwhile(self, fault: Meanwhile) -> None:
+        """On a thread that belongs to no invocation: its requests are a client's."""
+        client, do = self.client, fault.do
+        assert client is not None
+        assert do is not None
+
+        async def act() -> None:
+            try:
+                await do(client)
+            except Exception as error:  # noqa: BLE001 - raised again where the test drives the environment
+                self.failed = error
+
+        thread = threading.Thread(target=lambda: asyncio.run(act()), name="polos-meanwhile")
+        thread.start()
+        thread.join()
