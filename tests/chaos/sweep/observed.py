@@ -31,6 +31,7 @@ class Observed:
     statuses: dict[str, str] = field(default_factory=dict)
     records: dict[str, Any] = field(default_factory=dict)
     effects: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, list[str]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -60,8 +61,9 @@ def observe(env: Environment, outside: Outside, result: Any) -> Observed:
         if items.LEASE_TOKEN in item:
             seen.wrong.append(f"{execution_id} has ended and holds a lease")
     for item in found:
-        _look_at(seen, item)
+        _look_at(env, seen, item)
     seen.effects = {_named(f"{execution}: {key}"): n for (execution, key), n in outside.effects.items()}
+    seen.keys = {_named(f"{execution}: {key}"): sorted(keys) for (execution, key), keys in outside.keys.items()}
     seen.wrong += [
         f"{execution}: {key} had {len(keys)} idempotency keys"
         for (execution, key), keys in outside.keys.items()
@@ -72,12 +74,13 @@ def observe(env: Environment, outside: Outside, result: Any) -> Observed:
     return seen
 
 
-def _look_at(seen: Observed, item: Item) -> None:
+def _look_at(env: Environment, seen: Observed, item: Item) -> None:
     pk, sk = str(item[items.PK]), str(item[items.SK])
     if sk.startswith("r#"):
-        seen.records[_named(f"{pk} {sk}")] = _outcome(item)
+        state = _STATES[str(item.get(items.STATE))]
+        seen.records[_named(f"{pk} {sk}")] = [state, item.get(items.KIND), _value(env, item), _failure(item)]
     elif sk.startswith("b#"):
-        seen.records[_named(f"{pk} {sk}")] = _named([item.get(items.VALUE), _failure(item)])
+        seen.records[_named(f"{pk} {sk}")] = [_value(env, item), _failure(item)]
     elif sk.startswith("w#") and pk.startswith("t#"):
         seen.wrong.append(f"the waiter {sk[2:]} is left on the topic {pk[2:]}")
     elif sk.startswith("w#") and pk.startswith("q#"):
@@ -88,9 +91,11 @@ def _look_at(seen: Observed, item: Item) -> None:
         seen.wrong.append(f"the event {sk} is left for a batch of {pk[2:]}")
 
 
-def _outcome(item: Item) -> Any:
-    state = _STATES[str(item.get(items.STATE))]
-    return [state, item.get(items.KIND), _named(item.get(items.VALUE) or item.get(items.POINTER)), _failure(item)]
+def _value(env: Environment, item: Item) -> Any:
+    """What a record holds, wherever it is stored."""
+    if items.VALUE not in item and items.POINTER not in item:
+        return None
+    return _named(env.harness.engine.vault.fetch_item(item))
 
 
 def _failure(item: Item) -> Any:
@@ -132,6 +137,11 @@ def differences(case: Case, calm: Observed, seen: Observed, kills: int) -> list[
         most = count if case.never_again else count * (1 + kills)  # the attempts that left no record run again
         if not (0 if case.never_again else 1) <= got <= most:
             found.append(f"the side effect {where!r} happened {got} times instead of {count}")
+    found += [
+        f"the side effect {where!r} had the idempotency keys {seen.keys[where]} instead of {keys}"
+        for where, keys in calm.keys.items()
+        if seen.keys.get(where, keys) != keys and "ID" not in where  # the id of an execution may be drawn
+    ]
     found += [
         f"the side effect {where!r} is new"
         for where in seen.effects

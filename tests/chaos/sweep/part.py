@@ -10,6 +10,7 @@ from functools import partial
 
 from tests.chaos.corpus import CASES
 from tests.chaos.report import Effort, Row
+from tests.chaos.sweep.cancels import sweep_cancels
 from tests.chaos.sweep.runs import Swept, sweep, sweep_pairs
 
 _PAIRS_OF_A_CASE = 1200
@@ -28,6 +29,7 @@ def run(effort: Effort) -> Iterator[Row]:
 
         names = list(CASES)
         yield row("killed at every request, memory", [partial(sweep, name, "memory") for name in names])
+        yield row("cancelled at every request, memory", [partial(sweep_cancels, "memory")])
         if not effort.full:
             sample = [partial(sweep, name, "moto", stride=_MOTO_STRIDE) for name in _MOTO_SAMPLE]
             yield row("killed at a sample of requests, moto", sample)
@@ -35,6 +37,9 @@ def run(effort: Effort) -> Iterator[Row]:
         pairs = partial(sweep_pairs, backend="memory", parts=effort.cores, most=_PAIRS_OF_A_CASE)
         jobs = [partial(pairs, name, part=part) for name in names for part in range(effort.cores)]
         yield row("killed at two requests, memory", jobs)
+        share = partial(sweep_cancels, "memory", deaths=True, parts=effort.cores)
+        yield row("cancelled and killed, memory", [partial(share, part=part) for part in range(effort.cores)])
+        yield row("cancelled at every request, moto", [partial(sweep_cancels, "moto")])
         yield row("killed at every request, moto", [partial(sweep, name, "moto") for name in names])
 
 
