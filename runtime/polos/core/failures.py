@@ -20,9 +20,12 @@ from polos.errors import (
 )
 
 MAX_TRACEBACK: Final = 8_000
+MAX_MESSAGE: Final = 40_000
+"""Characters: with the traceback it fits into an item (at most 400 KB), whatever the characters."""
 KINDS: Final = frozenset({"step", "timeout", "child", "serialization"})
 
 _CUT: Final = "[...]\n"
+_MORE: Final = " [...]"
 _RUNNERS: Final = ("polos", "asyncio", "concurrent")
 
 T = TypeVar("T")
@@ -50,7 +53,8 @@ class Failure:
 
         A `StepExecutionError` (raised by the callable itself, or a child's) keeps its own type and message. The
         traceback that an error of polos brings along from elsewhere is kept; otherwise it is the text of `exc`'s,
-        without the frames that led to the user's code, the last `MAX_TRACEBACK` characters of it.
+        without the frames that led to the user's code, the last `MAX_TRACEBACK` characters of it. Of a message the
+        first `MAX_MESSAGE` characters are kept.
         """
         name, message, kind = type(exc).__name__, message_of(exc), "step"
         fields: dict[str, str] = {}
@@ -66,8 +70,8 @@ class Failure:
         elif isinstance(exc, StepTimeoutError):
             kind = "timeout"
         text = (exc.traceback if isinstance(exc, PolosError) else None) or _format(exc)
-        fields = {key: _utf8(value) for key, value in fields.items()}
-        return cls(_utf8(name), _utf8(message), _tail(_utf8(text)), attempts, kind, fields)
+        fields = {key: head(_utf8(value), MAX_MESSAGE) for key, value in fields.items()}
+        return cls(_utf8(name), head(_utf8(message), MAX_MESSAGE), _tail(_utf8(text)), attempts, kind, fields)
 
     def to_json(self) -> dict[str, object]:
         """The failure as a JSON object; what is empty is left out."""
@@ -165,3 +169,8 @@ def _utf8(text: str) -> str:
 
 def _tail(text: str) -> str:
     return text if len(text) <= MAX_TRACEBACK else _CUT + text[len(_CUT) - MAX_TRACEBACK :]
+
+
+def head(text: str, most: int) -> str:
+    """The first `most` characters of a text; one that is cut says so."""
+    return text if len(text) <= most else text[: most - len(_MORE)] + _MORE

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from polos.context import ContinueAsNew
 from polos.core import codec, items
 from polos.core.conditions import Item, Value
-from polos.core.failures import Failure, message_of
+from polos.core.failures import Failure, head, message_of
 from polos.core.loop import Body
 from polos.core.operations import AwaitEvent
 from polos.engine import commands, notices, successors, traced
@@ -254,7 +254,7 @@ class Endings:
         text = items.as_document(failure.to_json())
         if len(text) > _FAILURE_CHARACTERS:
             half = _FAILURE_CHARACTERS // 2
-            cut = {"message": failure.message[:half], "traceback": (failure.traceback or "")[-half:]}
+            cut = {"message": head(failure.message, half), "traceback": (failure.traceback or "")[-half:]}
             text = items.as_document({**failure.to_json(), **cut})
         return {items.FAILURE: text}
 
