@@ -74,9 +74,11 @@ def current() -> Client | None:
 
 
 def client(given: Client | None = None) -> Client:
-    """The given client, or the ambient one, which is made on first use."""
+    """The given client, or the ambient one, which is made on first use. Raises `UsageError` for what is no client."""
     global _current
     if given is not None:
+        if not is_client(given):
+            raise UsageError(f"{given!r} is no client: pass a Polos, or nothing for the ambient one.")
         return given
     if _current is None:
         if _maker is None:

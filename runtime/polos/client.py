@@ -263,11 +263,11 @@ class Polos:
 
     async def pause_workflow(self, workflow: Workflow[Any, Any] | str) -> None:
         """As `pause_queue`, for all executions of a workflow, whatever queue they are in."""
-        await self._connection.run(controls.pause, "workflow", workflow if isinstance(workflow, str) else workflow.id)
+        await self._connection.run(controls.pause, "workflow", _id_of(workflow))
 
     async def unpause_workflow(self, workflow: Workflow[Any, Any] | str) -> None:
         """Let the executions of a paused workflow go on; one that is not paused is left as it is."""
-        await self._connection.run(controls.unpause, "workflow", workflow if isinstance(workflow, str) else workflow.id)
+        await self._connection.run(controls.unpause, "workflow", _id_of(workflow))
 
     async def list_paused(self) -> list[Paused]:
         """The queues and workflows that are paused, by kind and name. 1 request."""
@@ -380,6 +380,11 @@ async def batch_invoke(
     if not isinstance(chosen, Polos):
         raise UsageError("batch_invoke needs a Polos client.")
     return await chosen.batch_invoke(workflows, session_id, user_id)
+
+
+def _id_of(workflow: Workflow[Any, Any] | str) -> str:
+    """The id of a workflow, whose code need not be here. Raises `UsageError` for what is neither."""
+    return workflow if isinstance(workflow, str) else find_workflow(workflow).id
 
 
 def _check_upstream(options: Mapping[str, Any]) -> None:

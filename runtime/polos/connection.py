@@ -38,6 +38,8 @@ class Connection:
         concurrency: int | None,
         engine: Engine | None,
     ) -> None:
+        if stack is not None and local is not None:
+            raise UsageError("stack= and local= exclude each other: give one of them.")
         self._stack = stack or (None if local is not None else os.environ.get("POLOS_STACK"))
         chosen_local = local is not None or "POLOS_LOCAL_DB" in os.environ
         self._in_stack = self._stack is None and not chosen_local and _TABLE in os.environ

@@ -12,14 +12,20 @@ from typing import Any
 
 from polos.connection import Connection
 from polos.engine import queries, streams
-from polos.errors import WorkflowTimeoutError
+from polos.errors import InvalidPayloadError, WorkflowTimeoutError
 from polos.types.types import StreamEvent
 
 _FIRST_LOOK, _SLOWEST_LOOK = 0.02, 1.0
 
 
+def _is_span(timeout: object) -> bool:
+    return isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout >= 0
+
+
 async def result(connection: Connection, execution_id: str, timeout: float | None) -> Any:
     """The result of an execution once it has ended, or its error raised; `Polos.wait_for_result` tells the rest."""
+    if timeout is not None and not _is_span(timeout):
+        raise InvalidPayloadError(f"timeout must be a number of seconds from 0, not {timeout!r}.")
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
     pause, changed = _FIRST_LOOK, asyncio.Event()

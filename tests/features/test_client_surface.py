@@ -128,3 +128,27 @@ def test_publish_takes_the_arguments_of_upstream(local: Path) -> None:
             assert isinstance(found, int)
 
     asyncio.run(main())
+
+
+def test_what_is_no_client_no_workflow_and_no_time_is_refused_by_name(local: Path) -> None:
+    async def main() -> None:
+        async with Polos(local=local) as client:
+            handle = await doubled.invoke(client, Number(n=1))
+            for call in (handle.get, handle.cancel):
+                with pytest.raises(UsageError, match="'mine' is no client"):
+                    await call("mine")  # type: ignore[arg-type]
+            for wrong in ("5", -1, float("nan"), True):
+                with pytest.raises(InvalidPayloadError, match=r"timeout must be a number of seconds from 0"):
+                    await handle.result(timeout=wrong)  # type: ignore[arg-type]
+            for act in (client.pause_workflow, client.unpause_workflow):
+                with pytest.raises(UsageError, match="5 is no workflow"):
+                    await act(5)  # type: ignore[arg-type]
+            assert await handle.result(timeout=5) == Number(n=2)
+            assert await handle.result(timeout=0) == Number(n=2)
+
+    asyncio.run(main())
+
+
+def test_a_client_has_one_backend(local: Path) -> None:
+    with pytest.raises(UsageError, match="stack= and local="):
+        Polos(stack="shop", local=local)
