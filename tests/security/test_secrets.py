@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 import polos
-from polos import InvalidPayloadError, WorkflowContext, WorkflowFailedError, workflow
-from polos.ports import Outgoing
+from polos import EventPattern, InvalidPayloadError, WorkflowContext, WorkflowFailedError, WorkflowState, workflow
+from polos.engine.worker import Worker
+from polos.ports import Message, Outgoing
 from tests.laws.worlds import World, law
 
 SECRET = "hunter2-7f3a"
@@ -78,4 +80,71 @@ async def test_12_errors_name_the_field_and_not_its_value(world: World, caplog: 
         found = await env.describe(handle)
         assert found.error is not None
         assert SECRET not in found.error.message
+    assert SECRET not in everything_logged(caplog)
+
+
+class Vault(WorkflowState):
+    opened: int = 0
+
+
+@workflow(id="secret-triggered", trigger_on_event="secret-logins", max_retries=0)
+async def triggered(ctx: WorkflowContext, login: Login) -> str:
+    return login.user
+
+
+@workflow(id="secret-native", trigger_on_event=EventPattern({"source": ["vault"]}), max_retries=0)
+async def native(ctx: WorkflowContext, login: Login) -> str:
+    return login.user
+
+
+@workflow(id="secret-parent", max_retries=0, state_schema=Vault)
+async def parent(ctx: WorkflowContext) -> str:
+    return await ctx.step.invoke_and_wait("child", triggered, {"user": "ada", "password": SECRET, "tries": SECRET})
+
+
+@law
+async def test_12_what_comes_by_an_event_or_a_parent_and_does_not_fit_is_in_no_error(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="polos")
+    bad = {"user": "ada", "password": SECRET, "tries": SECRET}
+    async with world.deploy(triggered, native, parent) as env:
+        await env.publish("secret-logins", bad)
+        await env.put_event("vault", "login", bad)
+        family = await env.start(parent)
+        with pytest.raises(InvalidPayloadError, match="opened") as refused:
+            await env.start(parent, initial_state={"opened": SECRET})
+        await env.settle()
+        errors = [str(refused.value), str((await env.describe(family)).error)]
+        for workflow_id in ("secret-triggered", "secret-native"):
+            (line,) = await env.client.list_executions(workflow_id=workflow_id)
+            found = await env.describe(line.id)
+            assert found.status == "failed"
+            assert "tries" in str(found.error)
+            errors.append(str(found.error))
+    assert [error for error in errors if SECRET in error] == []
+    assert SECRET not in everything_logged(caplog)
+
+
+@law
+async def test_12_a_refused_message_is_logged_without_what_it_holds(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="polos")
+    shapes: list[dict[str, Any]] = [
+        {"t": "start", "x": "e", "wf": "secret-keeper", "cr": 5, "in": f'"{SECRET}', "so": {"session": [SECRET]}},
+        {"t": "event", "id": "e", "tp": "secrets", "sq": "x", "v": SECRET},
+        {"t": "event", "id": "e", "tp": "secrets", "sq": 5, "v": f"{{{SECRET}"},
+        {"t": "resume", "x": "e", "wf": "secret-keeper", "k": "gate", "v": f"[{SECRET}"},
+        {"t": "native", "event": {"id": "e", "detail": SECRET}},
+        {"t": "cancel", "x": "e", "mode": "cancel", "v": "\ud800" + SECRET},
+    ]
+    async with world.deploy(keeper) as env:
+        for body in shapes:
+            with pytest.raises(InvalidPayloadError) as refused:
+                await asyncio.to_thread(Worker(env.harness.engine).handle, Message("m", body, 1, lambda _: None))
+            assert SECRET not in str(refused.value)
+            if "\ud800" not in str(body):
+                env.harness.engine.backend.inbox.send([Outgoing(body)])
+        await env.settle()
     assert SECRET not in everything_logged(caplog)
