@@ -37,7 +37,7 @@ def of_text(text: str, annotation: object = codec.MISSING) -> Any:
     except SerializationError:
         try:
             return untagged(json.loads(text))
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
 
 

@@ -19,6 +19,7 @@ from polos.engine.slots import Slots
 from polos.engine.starting import find
 from polos.errors import (
     ExecutionNotFoundError,
+    PayloadTooLargeError,
     SerializationError,
     WorkflowCancelledError,
     WorkflowFailedError,
@@ -234,7 +235,7 @@ def _shown(engine: Engine, stored: Stored, annotation: Any = codec.MISSING) -> A
     """A value for people, or what is wrong with it: the rest of the execution is shown all the same."""
     try:
         return _readable(engine.vault.fetch(stored), annotation)
-    except SerializationError as error:
+    except (SerializationError, PayloadTooLargeError) as error:
         return str(error)
 
 
