@@ -125,8 +125,10 @@ async def stops(stack: Stack) -> None:
 async def open_ones_are_kept(stack: Stack) -> None:
     engine = stack.engine("maintenance")
     await stack.env.start(waits_long, noise(LARGE))
+    await stack.env.publish("lp/rare", noise(LARGE))
     await stack.env.advance(days=40)
     assert retention.sweep(engine, lambda: 900).renewed == 1
+    assert retention.sweep_gathered(engine, lambda: 900).renewed == 1
 
 
 CLIENT_ACTS: dict[str, Callable[[Stack], Any]] = {}

@@ -62,6 +62,10 @@ async def triggered(ctx: WorkflowContext, event: EventPayload) -> None: ...
 async def batched(ctx: WorkflowContext, events: BatchEventPayload) -> None: ...
 
 
+@workflow(id="lp-patient", trigger_on_event="lp/rare", batch_size=2)
+async def patient(ctx: WorkflowContext, events: BatchEventPayload) -> None: ...
+
+
 @workflow(id="lp-native", trigger_on_event=EventPattern({"source": ["lp.shop"]}))
 async def native(ctx: WorkflowContext, event: dict[str, Any]) -> None: ...
 
@@ -76,7 +80,7 @@ async def fails(ctx: WorkflowContext) -> None:
     await ctx.step.run("no", lambda: [].pop(), max_retries=0)
 
 
-WORKFLOWS = [everything, child, limited, triggered, batched, native, scheduled, fails, waits_long]
+WORKFLOWS = [everything, child, limited, triggered, batched, native, scheduled, fails, waits_long, patient]
 
 
 class Stack:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.shared import constants as powertools
 
 from polos.aws.entry import MAINTENANCE
 from polos.aws.payloads import PREFIX
@@ -79,6 +80,13 @@ def test_every_variable_that_is_read_is_set_and_the_other_way_round() -> None:
 
     assert read == {name for name in ENVIRONMENT if name.startswith("POLOS_")}
     assert "POLOS_STACK" not in ENVIRONMENT  # a function must not ask CloudFormation for what it was given
+
+
+def test_every_other_variable_that_is_set_is_read_by_a_library() -> None:
+    """Powertools takes its level from one; Lambda starts a layer's wrapper by the other ("Modifying the runtime")."""
+    others = {name for name in ENVIRONMENT if not name.startswith("POLOS_")}
+
+    assert others == {powertools.POWERTOOLS_LOG_LEVEL_ENV, "AWS_LAMBDA_EXEC_WRAPPER"}
 
 
 def test_every_output_that_is_read_is_there_and_says_what_the_environment_says() -> None:
