@@ -302,11 +302,11 @@ class Endings:
             outcome = {items.TRACED: spans.until(again=True), **outcome}  # a retry runs the last piece anew
         self._lease.check()
         now = self._engine.now()
-        ttl = now // 1000 + int(self._engine.limits.retention)
+        end: dict[str, Value] = {items.STATUS: status, items.ENDED: now, **outcome}
+        if not successors.is_first(self._turn.execution, outcome):
+            end[items.TTL] = now // 1000 + int(self._engine.limits.retention)
         try:
-            item = self._engine.ledger.finish(
-                self._lease.holder, {items.STATUS: status, items.ENDED: now, items.TTL: ttl, **outcome}
-            )
+            item = self._engine.ledger.finish(self._lease.holder, end)
         except ConditionFailed as failed:
             if failed.item is None or items.ENDED not in failed.item:
                 raise Lost(self._turn.execution_id) from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from polos.core import items
 from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Not, Value
 from polos.core.items import Key
+from polos.engine import successors
 from polos.engine.engine import Engine
 from polos.engine.ledger import OPEN
 from polos.engine.starting import find
@@ -38,6 +39,7 @@ def apply_retry(engine: Engine, execution_id: str, generation: int) -> None:
     if item is None or not _failed_in(item, generation):
         return
     _drop(engine, execution_id, item, generation)
+    successors.reopen(engine, item)
     epoch = items.number(item, items.EPOCH)
     place = items.document(item, items.DROPPED).get("from")
     traced = items.number(item, items.TRACED, -1)

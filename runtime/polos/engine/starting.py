@@ -162,8 +162,15 @@ def find(engine: Engine, execution_id: str) -> Item:
 def _newest(engine: Engine, item: Item) -> Item:
     """The newest link of a chain from one of its links; where the start of the next is on its way, this one as open.
 
-    The ids of the links count up: strides double up to the first that is not there, and then halve.
+    The first knows a late one, or that before it. From there, and from others, the ids of the links count up: strides
+    double up to the first that is not there, and then halve.
     """
+    link = items.number(item, items.LINK)
+    for ahead in (link, link - 1) if link else ():
+        late = engine.table.get(items.execution(successors.id_after(item, ahead)))
+        if late is not None and items.WORKFLOW in late:
+            item = late
+            break
     stride, growing = 1, True
     while items.NEXT in item:
         following = engine.table.get(items.execution(successors.id_after(item, stride)))

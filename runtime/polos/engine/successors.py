@@ -3,18 +3,24 @@
 The successor is an execution of its own, whose id is made from that of the first; `next` on the item of the one that
 ended leads there. Its payload is written beside the item, then the execution finishes, then the start is SENT, by every
 message that meets the one that ended: one that was terminated at the last moment has no successor.
+
+The links of a chain expire like other executions that have ended. The first, whose id is the handle of them all, stays
+until the last has ended: until then it has no time to live, and its `next` is moved on, never back, so that whoever
+asks for it need not go by links that are gone.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from polos.core import codec, items
-from polos.core.conditions import Item
+from polos.core.conditions import AllOf, AnyOf, Change, Condition, Has, Item, Less, Not, Value
 from polos.engine import commands
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
-from polos.ports import Outgoing
+from polos.ports import ConditionFailed, Outgoing
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
@@ -24,6 +30,11 @@ def id_after(item: Item, links: int) -> str:
     """The id of the execution so many links after that of an execution item."""
     first, number = items.document(item, items.START).get("chain") or (items.text(item, items.PK), 0)
     return f"{first}~{number + links}"
+
+
+def is_first(execution: Item, outcome: Mapping[str, Value]) -> bool:
+    """Whether an execution that ends so begins a chain."""
+    return items.NEXT in outcome and "chain" not in items.document(execution, items.START)
 
 
 def prepare(turn: Turn, payload: Any) -> tuple[str, Stored]:
@@ -36,7 +47,7 @@ def prepare(turn: Turn, payload: Any) -> tuple[str, Stored]:
 
 
 def start(engine: Engine, ended: Item) -> None:
-    """The duty of an execution that went on as new. 1 read and 1 send; nothing for others."""
+    """The duty of an execution that went on as new. 1 read and 1 send, 1 update of the first; nothing for others."""
     if items.NEXT not in ended:
         return
     execution_id, successor = items.text(ended, items.PK), items.text(ended, items.NEXT)
@@ -54,3 +65,27 @@ def start(engine: Engine, ended: Item) -> None:
         mode = items.text(ended, items.CANCEL)
         messages.append(Outgoing(commands.cancel(successor, items.text(ended, items.WORKFLOW), mode)))
     engine.backend.inbox.send(messages)
+    if number:
+        lead = Change(set={items.NEXT: successor, items.LINK: number + 1}, remove=(items.TTL,))
+        _change_first(engine, first, lead, AnyOf(Not(Has(items.LINK)), Less(items.LINK, number + 1)))
+
+
+def close(engine: Engine, ended: Item) -> None:
+    """The duty of the last of a chain: the first may go when this one goes. 1 update; nothing for others."""
+    chain = items.document(ended, items.START).get("chain")
+    if chain and items.NEXT not in ended:
+        ttl = items.number(ended, items.ENDED) // 1000 + int(engine.limits.retention)
+        _change_first(engine, chain[0], Change(set={items.TTL: ttl}))
+
+
+def reopen(engine: Engine, failed: Item) -> None:
+    """Before the last of a chain is retried: the first stays again. 1 update; nothing for others."""
+    chain = items.document(failed, items.START).get("chain")
+    if chain:
+        _change_first(engine, chain[0], Change(remove=(items.TTL,)))
+
+
+def _change_first(engine: Engine, first: str, change: Change, condition: Condition | None = None) -> None:
+    begun = Has(items.NEXT)  # not made anew, if an older polos has let it expire
+    with contextlib.suppress(ConditionFailed):
+        engine.table.update(items.execution(first), change, begun if condition is None else AllOf(begun, condition))

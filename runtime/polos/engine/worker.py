@@ -394,6 +394,7 @@ class Worker:
         """What follows from the end of an execution; every message that meets a finished one repeats it."""
         self.engine.tell_end(items.text(execution, items.PK))
         successors.start(self.engine, execution)
+        successors.close(self.engine, execution)
         children.tell_parent(self.engine, execution)
         slots = Slots.of(self.engine, execution)
         if slots is not None:
