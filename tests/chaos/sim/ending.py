@@ -64,7 +64,7 @@ class Ending:
 
     def _unpause(self) -> None:
         """Let everything go that a pause of a queue or a workflow holds."""
-        world, holds = self._world, self._world.observer.holds
+        world, holds = self._world, self._world.observer.written.holds
         paused = list(holds.all())
         for x in self._open() if paused else ():
             holds.at_rest(x)
@@ -109,7 +109,7 @@ class Ending:
         return acts
 
     def _type_of(self, key: str) -> str | None:
-        op = self._world.observer.ops.get(key)
+        op = self._world.observer.library.ops.get(key)
         return None if op is None else op.event_type
 
     def _missed(self, x: Item, key: str, topic: str) -> None:
@@ -222,7 +222,7 @@ class Ending:
     def _triggers(self) -> None:
         """L10: each event on a trigger's topic has started one execution."""
         for event in self._world.observer.published.values():
-            if event.topic in (TRIGGER_TOPIC, BATCH_TOPIC) and self._world.observer.arrived(event.id):
+            if event.topic in (TRIGGER_TOPIC, BATCH_TOPIC) and self._world.observer.written.arrived(event.id):
                 found = self._world.observer.by_trigger.get(event.id, set())
                 if len(found) != 1 and not self._crashed(event):
                     self._flag(f"L10: the event {event.id} on {event.topic} started {sorted(found)}")

@@ -177,7 +177,7 @@ async def _body(ctx: WorkflowContext, program_id: str, number: int = 0) -> list[
     run = Run(observer, ctx._replay, ctx.execution_id)  # pyright: ignore[reportPrivateUsage]
     observer.body_begins(run, program_id, number, again=here().run is not None)
     here().run = run
-    await _run(ctx, run, observer.program(program_id))
+    await _run(ctx, run, observer.library.program(program_id))
     return [program_id, digest(run.trail)]
 
 

@@ -58,7 +58,7 @@ class SimTable:
             if before is None:
                 insort(self._sorted.setdefault(key.pk, []), key.sk)
             partition[key.sk] = item
-        self._world.observer.wrote(key, before, item)
+        self._world.observer.written.wrote(key, before, item)
 
     # ---- the port
 
