@@ -9,7 +9,7 @@ from polos.engine import commands, controls, forking, recovery, starting
 from polos.engine.engine import Engine
 from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
 from polos.ports import Outgoing, Recurring
-from tests.chaos.sim.interpreter import QUEUES, WORKFLOWS
+from tests.chaos.sim.interpreter import NATIVES, QUEUES, WORKFLOWS
 from tests.chaos.sim.programs import Act, Plan, Root
 from tests.chaos.sim.world import START, World
 
@@ -19,7 +19,7 @@ def begin(world: World, plan: Plan) -> None:
     for root in plan.roots:
         world.at(root.at, send, world, root)
     for act in plan.acts:
-        world.at(act.at, send, world, act)
+        world.at(act.at, happen if act.kind == "native" else send, world, act)
         if act.kind in ("hold", "unhold"):
             for gap in act.copies:
                 world.at(act.at + gap, send, world, act)
@@ -29,6 +29,16 @@ def send(world: World, what: Root | Act) -> None:
     """Have one act carried out, by a client of its own."""
     name = f"client {what.id}" if isinstance(what, Root) else f"client {what.kind}"
     invocation = world.start_invocation(name, lambda: act(invocation.engine, world, what), limit=False)
+
+
+def happen(world: World, what: Act) -> None:
+    """An event on the account's default bus, which hands it over as often as it likes."""
+    at = (START + timedelta(seconds=what.at)).isoformat()
+    event = {"id": f"n{what.at}", "source": "shop", "detail-type": "Sold", "time": at, "detail": {"at": what.at}}
+    for delay in (0.0, *what.copies):
+        world.queue.enqueue({"t": "native", "event": event} | ({"wf": what.target} if what.target else {}), delay)
+    for name in (what.target,) if what.target else NATIVES:
+        world.observer.native.add(f"{name} {event['id']}")
 
 
 def act(engine: Engine, world: World, what: Root | Act) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from polos.core import items
 from polos.core.conditions import Item
-from polos.core.identity import triggered_id
+from polos.core.identity import native_id, triggered_id
 from polos.ports import Event
 from tests.chaos.sim import client
 from tests.chaos.sim.interpreter import BATCH_TOPIC, TRIGGER_TOPIC, digest
@@ -40,6 +40,7 @@ class Ending:
                 break
             for act in acts:
                 client.send(world, act)
+            self._table.expiry.begin(self._table)
             world.run()
         if world.violations:
             return
@@ -226,6 +227,15 @@ class Ending:
                 found = self._world.observer.by_trigger.get(event.id, set())
                 if len(found) != 1 and not self._crashed(event):
                     self._flag(f"L10: the event {event.id} on {event.topic} started {sorted(found)}")
+
+        for name in self._world.observer.native:
+            found = self._world.observer.by_trigger.get(name, set())
+            if len(found) != 1 and not self._crashed_native(*name.split()):
+                self._flag(f"L10: the native event {name} started {sorted(found)}")
+
+    def _crashed_native(self, workflow_id: str, event_id: str) -> bool:
+        x = self._table.peek(native_id(workflow_id, event_id), items.EXECUTION) or {}
+        return items.document(x, items.FAILURE).get("type") == "CrashLoopError"
 
     def _crashed(self, event: Event) -> bool:
         """Whether what it started failed before its body ran, its invocations having died."""

@@ -52,6 +52,7 @@ class Faults:
         self.latency = draw.choice((0.01, 0.05, 0.5))
         self.delay = draw.choice((0.05, 0.05, 1.0, 15.0))
         self.limit = draw.choice((None, None, 900.0, 60.0, 25.0))
+        self.page = draw.choice((None, None, None, None, None, 2, 4))  # how many items a page of a query holds
         self.shared = draw.random() < 0.3  # all invocations are in one process
         self.apart = draw.random() < 0.5  # but its clients are not
         self.hot = draw.choice(focus or HOT) if draw.random() < 0.7 else draw.choice(HOT)
@@ -59,7 +60,7 @@ class Faults:
         self.hot_chance = draw.choice((0.15, 0.5, 1.0))
         if not on:
             self.chance = self.copies = self.skew = self.hot_chance = 0.0
-            self.latency, self.delay, self.limit = 0.01, 0.05, 900.0
+            self.latency, self.delay, self.limit, self.page = 0.01, 0.05, 900.0, None
 
     def stop(self) -> None:
         """From here on nothing goes wrong any more."""

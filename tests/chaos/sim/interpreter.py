@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from polos import BatchEventPayload, EventPayload, Queue, SchedulePayload, WorkflowContext
+from polos import BatchEventPayload, EventPattern, EventPayload, Queue, SchedulePayload, WorkflowContext
 from polos.core.replay import Replay
 from polos.errors import PolosError
 from polos.types.types import BatchWorkflowInput
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 QUEUES = {"q1": Queue("q1", concurrency_limit=1), "q2": Queue("q2", concurrency_limit=2)}
 TRIGGER_TOPIC, BATCH_TOPIC = "t3", "t4"
+NATIVE = EventPattern({"source": ["shop"]})
+NATIVES = ("sim-native", "sim-natives")
 
 
 class Failing(Exception):
@@ -195,6 +197,16 @@ async def _batched(ctx: WorkflowContext, batch: BatchEventPayload) -> list[objec
     return await _body(ctx, "batched")
 
 
+async def _native(ctx: WorkflowContext, event: EventPayload) -> list[object]:
+    here().world.observer.triggered(ctx.execution_id, [f"{ctx.workflow_id} {event.id}"])
+    return await _body(ctx, "native")
+
+
+async def _natives(ctx: WorkflowContext, batch: BatchEventPayload) -> list[object]:
+    here().world.observer.triggered(ctx.execution_id, [f"{ctx.workflow_id} {event.id}" for event in batch.events])
+    return await _body(ctx, "natives")
+
+
 async def _ticked(ctx: WorkflowContext, tick: SchedulePayload) -> list[object]:
     return [*await _body(ctx, "ticked"), tick.timestamp.isoformat()]
 
@@ -210,6 +222,8 @@ WORKFLOWS: dict[str, Workflow[Any, Any]] = {
         sim_main,
         _make(_triggered, "sim-triggered", trigger_on_event=TRIGGER_TOPIC),
         _make(_batched, "sim-batched", trigger_on_event=BATCH_TOPIC, batch_size=2, batch_timeout_seconds=10.0),
+        _make(_native, "sim-native", trigger_on_event=NATIVE),
+        _make(_natives, "sim-natives", trigger_on_event=NATIVE, batch_size=2, batch_timeout_seconds=10.0),
         _make(_ticked, "sim-ticked", schedule={"cron": "* * * * *", "overlap": "allow"}),
         _make(_ticked, "sim-skipping", schedule="* * * * *"),
     )

@@ -32,7 +32,7 @@ def _holds_boom(op: Op) -> bool:
 
 
 def _programs_of(plan: Plan) -> tuple[dict[str, Program], dict[str, Op]]:
-    programs: dict[str, Program] = dict.fromkeys(("triggered", "batched", "ticked"), ())
+    programs: dict[str, Program] = dict.fromkeys(("triggered", "batched", "ticked", "native", "natives"), ())
     ops: dict[str, Op] = {}
 
     def add(program: Program) -> None:

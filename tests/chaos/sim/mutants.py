@@ -15,7 +15,17 @@ from polos.core import items
 from polos.core.conditions import Absent, AllOf, AnyOf, Change, Contains, Has, Item, Less, Not, Value
 from polos.core.items import Key
 from polos.core.replay import Operation
-from polos.engine import batching, children, controls, delivery, endings, schedules
+from polos.engine import (
+    batching,
+    children,
+    controls,
+    dead_letters,
+    delivery,
+    endings,
+    native,
+    retention,
+    schedules,
+)
 from polos.engine.endings import Endings
 from polos.engine.ledger import OPEN, Holder, Ledger
 from polos.engine.pace import Pace
@@ -27,6 +37,9 @@ from polos.engine.waits import Waits
 from polos.engine.worker import Worker
 from polos.ports import ConditionFailed
 from tests.chaos.sim import bugs_of_holds as holds
+from tests.chaos.sim import bugs_of_keeping as keeping
+from tests.chaos.sim import ports
+from tests.chaos.sim.messages import Queue
 from tests.chaos.sim.ports import SimInbox
 from tests.chaos.sim.reordering import (
     Patch,
@@ -39,7 +52,6 @@ from tests.chaos.sim.reordering import (
     tell_parent_first,
 )
 from tests.chaos.sim.strands import here
-from tests.chaos.sim.world import World
 
 
 @dataclass(frozen=True)
@@ -276,7 +288,7 @@ MUTANTS: Final = (
            ((children, "tell_parent", tell_parent_first), (SimInbox, "send", hold))),
     Mutant("message deleted first", "an end's message is deleted before its duties are done",
            ("children", "batch", "slots"),
-           ((Worker, "_duties", duties_later), (World, "_handle", handle_then_duties))),
+           ((Worker, "_duties", duties_later), (Queue, "_handle", handle_then_duties))),
     Mutant("fan-in only if new", "who finds itself in the set does not wake the parent", ("batch",),
            ((children, "_enter", _enter_if_new),)),
     Mutant("lease stolen early", "a lease is taken 20 s before it ends", ("steps", "once", "timers"),
@@ -329,4 +341,22 @@ MUTANTS: Final = (
            ((controls, "unpause", holds.remove_then_send),)),
     Mutant("pause heard at the heartbeat", "a turn under way does not ask what is paused", ("long holds",),
            ((controls.Controls, "may_begin", holds.known_alone),)),
+    Mutant("one page of a line", "of those in line as many are woken as one query returns", ("unhold",),
+           ((controls, "release", keeping.wake_one_page),)),
+    Mutant("item between two pages", "a query goes on behind the first item of the next page", _RECORDS,
+           ((ports, "_behind", keeping.behind_the_next),)),
+    Mutant("wake count after the records", "who reads again takes the wake count after the records", ("marks",),
+           ((Turn, "read_again", keeping.read_records_first),)),
+    Mutant("letter ends what is owned", "a dead letter ends an execution whatever lease is on it", ("letters",),
+           ((Ledger, "give_up", keeping.give_up_what_is_owned),)),
+    Mutant("letter ends what has moved", "a dead letter does not look whether its execution got on", ("letters",),
+           ((dead_letters, "_progress", lambda item: 0),)),
+    Mutant("letter tells nobody", "a dead letter ends an execution and wakes nobody for its duties", ("letters",),
+           ((dead_letters, "_tell", keeping.tell_nobody),)),
+    Mutant("open execution not renewed", "the sweep notes that records are kept, and leaves them alone", ("expiry",),
+           ((retention, "renew", keeping.note_as_renewed),)),
+    Mutant("noted before renewed", "the sweep notes that records are kept before they are", ("expiry",),
+           ((retention, "renew", keeping.note_then_renew),)),
+    Mutant("native id from time", "the execution of a native event is named after the time", ("native",),
+           ((native, "native_id", _id_of_now),)),
 )  # fmt: skip

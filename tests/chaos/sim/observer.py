@@ -43,6 +43,7 @@ class Observer:
         self.committed: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
         self.by_trigger: dict[str, set[str]] = {}
         self.published: dict[str, Event] = {}
+        self.native: set[str] = set()  # workflow and event
 
     # ---- programs
 
@@ -139,6 +140,8 @@ class Observer:
     def sends_update(self, invocation: Invocation, name: str, key: Key, change: Change) -> None:
         if name == "claim":
             self.written.tokens[str(change.set[items.LEASE_TOKEN])] = invocation
+        elif name == "terminate" and invocation.letter is not None:
+            self.written.letters[key.pk] = invocation.letter
         elif name in _OWNERS_UPDATES:
             x = self._table.peek(key.pk, items.EXECUTION) or {}
             self._owns(invocation, key.pk, x, f"sends {name}")

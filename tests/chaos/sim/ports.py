@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,6 +13,7 @@ from polos.core.conditions import Change, Condition, Item, holds
 from polos.core.items import Key
 from polos.engine import commands
 from polos.ports import Backend, ConditionFailed, Event, Limits, Outgoing
+from tests.chaos.sim.expiry import Expiry
 from tests.chaos.sim.strands import here
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ _STATES = {items.ARMED: "put armed", items.RETRYING: "put retrying", items.DECID
 class SimTable:
     """The Table port. Items are never changed in place; `writes` counts the writes that took effect."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, expiry: Expiry) -> None:
+        self._world, self.expiry = world, expiry
         self.partitions: dict[str, dict[str, Item]] = {}
         self._sorted: dict[str, list[str]] = {}
         self.writes = 0
@@ -58,13 +60,24 @@ class SimTable:
             if before is None:
                 insort(self._sorted.setdefault(key.pk, []), key.sk)
             partition[key.sk] = item
+            self.expiry.keep(self, key)
         self._world.observer.written.wrote(key, before, item)
+
+    def forget(self, key: Key) -> None:
+        """Remove what has expired: no write of anybody's."""
+        del self.partitions[key.pk][key.sk]
+        self._sorted[key.pk].remove(key.sk)
 
     # ---- the port
 
     def get(self, key: Key) -> Item | None:
         name = _NAMES_OF_READS.get(key.sk, "read item")
-        return self._world.request(name, f"{key.pk} {key.sk}", lambda: self.peek(*key))
+
+        def effect() -> Item | None:
+            self.expiry.remove(self, key.pk)
+            return self.peek(*key)
+
+        return self._world.request(name, f"{key.pk} {key.sk}", effect)
 
     def get_many(self, keys: Sequence[Key]) -> list[Item]:
         def effect() -> list[Item]:
@@ -118,33 +131,68 @@ class SimTable:
     def query(
         self, pk: str, *, prefix: str = "", after: str = "", limit: int | None = None, reverse: bool = False
     ) -> list[Item]:
-        invocation, kind = here(), pk[:2]
+        kind, found, reads = pk[:2], list[Item](), -1
         if kind == "t#":
             name = "look" if prefix == "e#" else "waiters"
         else:
             name = {"q#": "line", "g#": "collector", "h#": "held"}.get(kind, "load")
+        bound = "" if reverse else after
 
-        def effect() -> list[Item]:
-            invocation.reads[pk] = self.writes
-            partition, order = self.partitions.get(pk), self._sorted.get(pk, ())
-            if not partition:
-                return []
-            found = [partition[sk] for sk in order if sk.startswith(prefix) and sk > after]
-            if reverse:
-                found.reverse()
-            return found if limit is None else found[:limit]
+        def effect() -> tuple[list[Item], bool]:
+            nonlocal reads
+            reads = self.writes if reads < 0 else reads  # what is written between two pages need not be seen
+            return self._page(pk, prefix, bound, None if limit is None else limit - len(found), reverse)
 
-        return self._world.request(name, f"{pk} {prefix}", effect)
+        while True:
+            page, more = self._world.request(name, f"{pk} {prefix}", effect)
+            found += page
+            if not more:
+                here().reads[pk] = reads
+                return found
+            bound = _behind(page)
+
+    def _page(self, pk: str, prefix: str, bound: str, limit: int | None, reverse: bool) -> tuple[list[Item], bool]:
+        """The next page, and whether there is another. `bound` is the last key of the page before."""
+        partition, order = self.partitions.get(pk), self._sorted.get(pk, ())
+        if not partition:
+            return [], False
+        self.expiry.remove(self, pk)
+        keys = [sk for sk in order if sk.startswith(prefix) and (not bound or (sk < bound if reverse else sk > bound))]
+        if reverse:
+            keys.reverse()
+        size, wanted = self._world.faults.page or len(keys), len(keys) if limit is None else limit
+        return [partition[sk] for sk in keys[: min(size, wanted)]], min(wanted, len(keys)) > size
 
     def by_start(
         self, bucket: str, *, since: str = "", until: str = "~", limit: int = 100, reverse: bool = True
     ) -> list[Item]:
-        raise NotImplementedError("no invocation lists executions")
+        def effect() -> list[Item]:
+            found = [
+                partition[items.EXECUTION]
+                for partition in self.partitions.values()
+                if partition.get(items.EXECUTION, {}).get(items.BUCKET) == bucket
+            ]
+            found = [one for one in found if since < items.text(one, items.BUCKET_SORT) < until]
+            return sorted(found, key=lambda one: items.text(one, items.BUCKET_SORT), reverse=reverse)[:limit]
+
+        return self._world.request("sweep", bucket, effect)
+
+    def renew(self, execution_id: str) -> list[Item]:
+        found = [item for item in self.query(execution_id) if item[items.SK] != items.EXECUTION]
+        for item in found:
+            key = Key(execution_id, str(item[items.SK]))
+            self._world.request("renew item", f"{key.pk} {key.sk}", functools.partial(self.expiry.keep, self, key))
+        return found
 
     def first_after(self, pk: str, sk: str) -> list[Item]:
         """The items of a partition behind a sort key, without a request."""
         order = self._sorted.get(pk, [])
         return [self.partitions[pk][one] for one in order[bisect_right(order, sk) :]]
+
+
+def _behind(page: list[Item]) -> str:
+    """The key after which the next page begins."""
+    return str(page[-1][items.SK])
 
 
 def _name_of_put(key: Key, item: Item) -> str:
@@ -207,7 +255,7 @@ class SimInbox:
 
         def effect() -> None:
             for one in messages:
-                self._world.enqueue(one.body, one.delay)
+                self._world.queue.enqueue(one.body, one.delay)
 
         about = " ".join(f"{one.body.get('x', '')}{_due(one.body)}" for one in messages)
         self._world.request(f"send {kinds[0]}", about, effect)
@@ -222,9 +270,9 @@ class SimInbox:
             self._names.add(name)
             delay = (commands.millis(due) - world.now_ms) / 1000
             odd = world.faults.on and world.random.random() < 0.3
-            world.enqueue(body, max(0.0, delay + world.random.uniform(-30, 0) if odd else delay))
+            world.queue.enqueue(body, max(0.0, delay + world.random.uniform(-30, 0) if odd else delay))
             if odd:
-                world.enqueue(body, max(0.0, delay + world.random.uniform(0, 60)))
+                world.queue.enqueue(body, max(0.0, delay + world.random.uniform(0, 60)))
 
         world.request("send timer", name, effect)
 
@@ -236,9 +284,9 @@ class SimInbox:
         def effect() -> None:
             for event in events:
                 body = commands.event(event)
-                world.enqueue(body)
+                world.queue.enqueue(body)
                 if world.faults.copy():
-                    world.enqueue(body, world.random.uniform(0, 5))
+                    world.queue.enqueue(body, world.random.uniform(0, 5))
 
         world.request("publish", " ".join(f"{event.topic} {event.id}" for event in events), effect)
 
@@ -250,15 +298,31 @@ def _due(body: Mapping[str, Any]) -> str:
 class SimPayloads:
     """The Payloads port."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, expiry: Expiry) -> None:
+        self._world, self._expiry = world, expiry
         self._stored: dict[str, bytes] = {}
+        self._until: dict[str, int] = {}
 
     def put(self, key: str, data: bytes) -> None:
-        self._world.request("put payload", key, lambda: self._stored.__setitem__(key, data))
+        def effect() -> None:
+            self._stored[key] = data
+            self._until[key] = self._expiry.until()
+
+        self._world.request("put payload", key, effect)
 
     def get(self, key: str) -> bytes:
-        return self._world.request("get payload", key, lambda: self._stored[key])
+        def effect() -> bytes:
+            if self._until[key] < self._world.now_ms:
+                self._world.flag(f"SPEC 8.9: the payload {key} is read when it has expired")
+            return self._stored[key]
+
+        return self._world.request("get payload", key, effect)
+
+    def renew(self, key: str) -> None:
+        def effect() -> None:
+            self._until[key] = max(self._until[key], self._expiry.until())
+
+        self._world.request("renew payload", key, effect)
 
     def has(self, key: str) -> bool:
         return key in self._stored
@@ -268,12 +332,13 @@ class NotAsked:
     """A port that no invocation of a run uses: ticks come from the plan of a run."""
 
 
-LIMITS = Limits(inline_bytes=2_000)  # small, so that payloads are stored beside the table without being large
+_INLINE = 2_000  # small, so that payloads are stored beside the table without being large
 
 
-def make_backend(world: World) -> tuple[Backend, SimTable, SimPayloads]:
-    """The ports of a run."""
-    table, inbox, payloads = SimTable(world), SimInbox(world), SimPayloads(world)
+def make_backend(world: World, horizon: float | None) -> tuple[Backend, SimTable, SimPayloads]:
+    """The ports of a run. What executions store expires after `horizon` seconds."""
+    expiry = Expiry(world, horizon)
+    table, inbox, payloads = SimTable(world, expiry), SimInbox(world), SimPayloads(world, expiry)
     unused: Any = NotAsked()
     backend = Backend(
         table=table,
@@ -284,6 +349,6 @@ def make_backend(world: World) -> tuple[Backend, SimTable, SimPayloads]:
         recurrences=unused,
         default_bus=unused,
         clock=world.clock,
-        limits=LIMITS,
+        limits=Limits(inline_bytes=_INLINE, horizon=horizon),
     )
     return backend, table, payloads

@@ -74,13 +74,19 @@ class Act:
 
 @dataclass(frozen=True)
 class Plan:
-    """The workload of one run. `focus` names the kinds of requests that it is about."""
+    """The workload of one run. `focus` names the kinds of requests that it is about.
+
+    `receives`: after so many receipts the queue gives a message up. `horizon`: after so many seconds what executions
+    have stored expires.
+    """
 
     shape: str
     roots: tuple[Root, ...]
     acts: tuple[Act, ...] = ()
     focus: tuple[str, ...] = ()
     programs: tuple[tuple[str, Program], ...] = ()
+    receives: int | None = None
+    horizon: float | None = None
 
     def smaller(self) -> Iterator[Plan]:
         """Plans with one thing less."""
@@ -200,8 +206,18 @@ class Generator:
         wait = Op("wait", self._key("w"), seconds=self._draw.choice((0.5, 3.0, 8.0)))
         return Op("try", "", ((wait, Op("step", self._key("s"), seconds=self._draw.choice((22.0, 47.0)))),))
 
+    def _asks(self, _: int) -> Op:
+        """Several things to be told, at about the same time, and a step that keeps the turn going."""
+        step = Op("step", self._key("s"), seconds=self._draw.choice((6.0, 12.0, 22.0)))
+        asks = tuple((Op("suspend", self._key("u")),) for _ in range(self._draw.randint(2, 3)))
+        return Op("gather", "", (*asks, (step,)))
+
     def _far(self, _: int) -> Op:
         return Op("wait", self._key("w"), seconds=self._draw.choice((1000.0, 1300.0, 5000.0)))
+
+    def _ages(self, _: int) -> Op:
+        """A timer of days: what was recorded before it would expire meanwhile."""
+        return Op("wait", self._key("w"), seconds=86_400.0 * self._draw.choice((15, 40, 80, 130)))
 
     def _event(self, _: int) -> Op:
         draw = self._draw

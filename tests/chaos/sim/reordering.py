@@ -13,9 +13,9 @@ from polos.engine.steps import Attempts
 from polos.engine.vault import Vault
 from polos.engine.waits import Waits
 from polos.engine.worker import Worker
+from tests.chaos.sim.messages import Queue, Sent
 from tests.chaos.sim.ports import SimInbox
 from tests.chaos.sim.strands import Invocation, here
-from tests.chaos.sim.world import Sent, World
 
 Patch = tuple[Any, str, Any]
 _held: dict[Invocation, list[tuple[SimInbox, Any]]] = {}
@@ -74,10 +74,10 @@ def duties_later(self: Worker, execution: Item, place: str = "") -> None:
     _late_duties.setdefault(here(), []).append(lambda: _duties(self, execution, place))
 
 
-_handle = World._handle  # pyright: ignore[reportPrivateUsage]
+_handle = Queue._handle  # pyright: ignore[reportPrivateUsage]
 
 
-def handle_then_duties(self: World, invocation: Invocation, message: Sent) -> None:
+def handle_then_duties(self: Queue, invocation: Invocation, message: Sent) -> None:
     try:
         _handle(self, invocation, message)
     finally:

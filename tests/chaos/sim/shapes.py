@@ -23,6 +23,8 @@ class Shape:
     acts: tuple[str, ...] = ()
     options: Callable[[random.Random], tuple[tuple[str, object], ...]] = lambda _: ()
     at: tuple[float, ...] = (0.0, 0.0, 0.5, 5.0)
+    receives: tuple[int | None, ...] = (None,)
+    horizon: float | None = None
 
 
 def _queued(draw: random.Random) -> tuple[tuple[str, object], ...]:
@@ -93,6 +95,10 @@ SHAPES: dict[str, Shape] = {
         ("suspend", "suspend", "first", "plain"), ("put resume", "send resume", "put record", "put mark", "suspend",
         "load", "mark"), roots=(1, 2), ops=(1, 2), acts=("resume", "resume", "resume"),
     ),
+    "marks": Shape(
+        ("asks",), ("read x", "read x", "load", "put resume", "mark", "suspend"), roots=(1, 1), ops=(1, 1),
+        acts=("resume soon", "resume soon", "resume soon", "resume soon"),
+    ),
     "generations": Shape(
         ("step", "child", "boom", "wait", "batch", "gather", "suspend"), ("retry", "drop", "load", "put child",
         "put record", "claim", "finish", "suspend"), roots=(1, 1), ops=(1, 3), acts=("retry", "retry", "retry"),
@@ -139,6 +145,19 @@ SHAPES: dict[str, Shape] = {
         ("plain",), ("send start", "schedule", "read item", "read x", "acknowledge"), roots=(0, 0),
         acts=("tick", "tick", "tick"),
     ),
+    "native": Shape(
+        ("plain",), ("send start", "gathered", "collector", "send batch", "acknowledge"), roots=(0, 0),
+        acts=("native", "native", "native", "native", "native"),
+    ),
+    "letters": Shape(
+        ("plain", "wait", "child", "retrying", "suspend"), ("load", "load", "claim", "visibility", "put record",
+        "claim", "read x", "send letter"), roots=(1, 2), ops=(1, 2), receives=(1, 1, 2),
+        acts=("cancel", "resume", "retry", "tick"), options=_sometimes_queued,
+    ),
+    "expiry": Shape(
+        ("ages", "plain", "big", "child", "suspend", "gather"), ("renew item", "renew item", "renew payload", "sweep",
+        "keep", "put record", "suspend"), roots=(1, 2), ops=(2, 4), horizon=74 * 86_400.0,
+    ),
     "payloads": Shape(
         ("big", "big", "child", "gather"), ("put payload", "get payload", "put record", "put beside", "finish"),
         roots=(1, 1),
@@ -166,9 +185,10 @@ def plan_of(draw: random.Random, name: str | None = None) -> Plan:
     side: tuple[tuple[str, tuple[Op, ...]], ...] = ()
     if not roots:
         small = Generator(draw, ("plain", "wait"))
-        side = tuple((name, small.program(0, 1)) for name in ("triggered", "batched", "ticked"))
+        side = tuple((name, small.program(0, 1)) for name in ("triggered", "batched", "ticked", "native", "natives"))
     acts = [_act(draw, kind, roots) for kind in shape.acts if draw.random() < 0.75]
-    return Plan(chosen, tuple(roots), tuple(act for act in acts if act is not None), shape.focus, side)
+    given = tuple(act for act in acts if act is not None)
+    return Plan(chosen, tuple(roots), given, shape.focus, side, draw.choice(shape.receives), shape.horizon)
 
 
 def _act(draw: random.Random, kind: str, roots: list[Root]) -> Act | None:
@@ -179,6 +199,13 @@ def _act(draw: random.Random, kind: str, roots: list[Root]) -> Act | None:
             return Act(kind, at, topic=draw.choice(TOPICS), event_type=draw.choice(TYPES))
         case "trigger" | "batch":
             return Act("publish", at, topic=TRIGGER_TOPIC if kind == "trigger" else BATCH_TOPIC)
+        case "resume soon":
+            keys = [key for key in _keys(target) if key.startswith("u")] if target else []
+            near = draw.choice((3.0, 12.1)) + 0.6 * draw.random()
+            return Act("resume", near, target.id, step=draw.choice(keys)) if target and keys else None
+        case "native":
+            copies = tuple(draw.choice((0.0, 20.0, 70.0)) for _ in range(draw.randint(0, 2)))
+            return Act(kind, at, target=draw.choice(("sim-native", "sim-natives", "")), copies=copies)
         case "tick":
             copies = tuple(draw.choice((0.0, 20.0, 70.0)) for _ in range(draw.randint(0, 2)))
             at = draw.choice((60.0, 60.0, 120.0, 180.0)) + draw.choice((0.0, 0.5, 30.0))

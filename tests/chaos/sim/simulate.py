@@ -12,9 +12,11 @@ from tests.chaos.sim import client
 from tests.chaos.sim.ending import Ending
 from tests.chaos.sim.faults import Faults
 from tests.chaos.sim.interpreter import WORKFLOWS, registered
+from tests.chaos.sim.messages import Queue
 from tests.chaos.sim.observer import Observer
 from tests.chaos.sim.ports import make_backend
 from tests.chaos.sim.programs import Plan
+from tests.chaos.sim.scale import in_small
 from tests.chaos.sim.shapes import plan_of
 from tests.chaos.sim.strands import SimCallables, SimThreads
 from tests.chaos.sim.trace import Trace
@@ -60,7 +62,8 @@ def simulate(
     world = World(seed, strikes, shown)
     if shown is not None:
         shown.of(world)
-    backend, table, payloads = make_backend(world)
+    backend, table, payloads = make_backend(world, drawn.horizon)
+    world.queue = Queue(world, drawn.receives)
     world.observer = Observer(world, drawn, table, payloads)
     callables, threads = SimCallables(world), SimThreads(world)
 
@@ -71,8 +74,9 @@ def simulate(
     world.make_engine = (lambda: shared) if strikes.shared else make_engine
     world.make_client = make_engine if strikes.apart else world.make_engine
     entropy = random.Random(seed ^ 0x5EED)
-    with registered(), drawn_from(entropy):
+    with registered(), in_small(), drawn_from(entropy):
         client.begin(world, drawn)
+        table.expiry.begin(table)
         world.run()
         Ending(world, drawn, table).check()
         for invocation in list(world.alive):

@@ -21,6 +21,7 @@ from polos.engine.threads import Call, Mailbox, Signal, Threads
 
 if TYPE_CHECKING:
     from tests.chaos.sim.interpreter import Run
+    from tests.chaos.sim.messages import Sent
     from tests.chaos.sim.world import World
 
 
@@ -42,6 +43,7 @@ class Invocation:
         self.claims: dict[str, int] = {}  # execution -> epoch, while it may own it
         self.reads: dict[str, int] = {}  # partition -> how many writes the table had seen when it was last read
         self.run: Run | None = None
+        self.letter: Sent | None = None  # the dead letter that it judges
 
     def remaining(self) -> float | None:
         return None if self.ends is None else self.ends - self.world.t

@@ -48,7 +48,8 @@ class Trace:
         except ConditionFailed as failed:
             self.line(f"{who}  refused: {_shown(failed.item)}")
             raise
-        found = f"  {len(value)} found" if isinstance(value, list) else ""
+        page = value[0] if isinstance(value, tuple) else value
+        found = f"  {len(page)} found" if isinstance(page, list) else ""
         self.line(f"{who}{found}{self._written}")
         return value
 

@@ -1,4 +1,4 @@
-"""The world of one run: virtual time, requests with their faults, messages, and who is alive.
+"""The world of one run: virtual time, requests with their faults, and who is alive.
 
 Faults happen at requests: only there can anybody else tell a crash, a stall or a lost reply apart. Time jumps from one
 event to the next; of several invocations the one whose next event is earliest goes on.
@@ -9,21 +9,21 @@ from __future__ import annotations
 import heapq
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from greenlet import getcurrent
 
 from polos.engine.engine import Engine
-from polos.engine.worker import Worker
 from polos.errors import BackendError
-from polos.ports import ConditionFailed, Message
+from polos.ports import ConditionFailed
 from tests.chaos.sim import faults as fault
 from tests.chaos.sim.faults import Faults
 from tests.chaos.sim.strands import Invocation, Killed, Strand
 
 if TYPE_CHECKING:
+    from tests.chaos.sim.messages import Queue
     from tests.chaos.sim.observer import Observer
     from tests.chaos.sim.trace import Trace
 
@@ -31,18 +31,6 @@ START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 START_MS: Final = int(START.timestamp() * 1000)
 _TRIES: Final = 3
 _MOST_EVENTS: Final = 12_000
-_MOST_RECEIVES: Final = 80
-_VISIBILITY: Final = 30.0
-
-
-class Sent:
-    """A message in the queue. `generation` counts changes of its visibility."""
-
-    __slots__ = ("body", "deleted", "generation", "id", "received")
-
-    def __init__(self, number: int, body: Mapping[str, Any]) -> None:
-        self.id, self.body = f"m{number}", body
-        self.deleted, self.generation, self.received = False, 0, 0
 
 
 class SimClock:
@@ -81,7 +69,7 @@ class World:
         self.violations: list[str] = []
         self.invocations = 0
         self.requests = 0
-        self.messages = 0
+        self.queue: Queue = cast("Queue", None)
         self.alive: set[Invocation] = set()
         self.struck_at = -math.inf
 
@@ -105,6 +93,11 @@ class World:
             call(*args)
         if until is not None and not self.violations:
             self.t = max(self.t, until)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is left to happen."""
+        return not self._heap
 
     @property
     def now_ms(self) -> int:
@@ -184,7 +177,7 @@ class World:
             raise Killed
         self.requests += 1
         struck = self.faults.draw(name)
-        delay = -self.faults.latency * _log(self.random.random())
+        delay = -self.faults.latency * log(self.random.random())
         if struck is None:
             arrives = self.t + delay
             if not self._heap or self._heap[0][0] > arrives:
@@ -277,30 +270,7 @@ class World:
             return
         strand.switch((value, error))
 
-    # ---- messages
-
-    def enqueue(self, body: Mapping[str, Any], delay: float = 0.0) -> None:
-        """Put a message into the queue; it is handed out after `delay`, and what the network takes."""
-        self.messages += 1
-        message = Sent(self.messages, body)
-        self.at(delay - self.faults.delay * _log(self.random.random()), self._deliver, message, 0, False)
-
-    def _deliver(self, message: Sent, generation: int, copy: bool) -> None:
-        if message.deleted and not (copy and self.random.random() < 0.5):
-            return
-        if not copy and generation != message.generation:
-            return
-        message.received += 1
-        if message.received > _MOST_RECEIVES:
-            self.flag(f"L14: the message {message.body} was received {_MOST_RECEIVES} times")
-            return
-        if self.faults.copy():
-            self.at(self.random.random() * self.faults.copy_gap, self._deliver, message, 0, True)
-        self._show_again(message, _VISIBILITY)
-        self.invocations += 1
-        invocation = self.start_invocation(f"i{self.invocations}", lambda: self._handle(invocation, message))
-        if self.trace is not None:
-            self.trace.line(f"{invocation.name} receives {message.id} {_short(message.body)}")
+    # ---- invocations
 
     def start_invocation(self, name: str, run: Callable[[], object], *, limit: bool = True) -> Invocation:
         seconds = self.faults.limit if limit else None
@@ -325,25 +295,7 @@ class World:
                 self.trace.line(f"{invocation.name} is killed at its time limit", fault=True)
             self.kill(invocation)
 
-    def _handle(self, invocation: Invocation, message: Sent) -> None:
-        def extend(seconds: float) -> None:
-            self.request("visibility", f"of {message.id}: {seconds:.1f} s", lambda: self._show_again(message, seconds))
 
-        received = Message(message.id, message.body, message.received, extend)
-        if Worker(invocation.engine).handle(received, invocation.remaining):
-            self.request("acknowledge", message.id, lambda: self._delete(message))
-
-    def _show_again(self, message: Sent, seconds: float) -> None:
-        message.generation += 1
-        self.at(max(0.01, seconds), self._deliver, message, message.generation, False)
-
-    def _delete(self, message: Sent) -> None:
-        message.deleted = True
-
-
-def _short(body: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in body.items() if name not in ("so", "cr", "wf"))
-
-
-def _log(x: float) -> float:
+def log(x: float) -> float:
+    """Of a number drawn from [0, 1)."""
     return math.log(x) if x > 0.0 else -20.0

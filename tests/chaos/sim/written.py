@@ -16,6 +16,7 @@ from tests.chaos.sim.interpreter import QUEUES
 
 if TYPE_CHECKING:
     from tests.chaos.sim.library import Library
+    from tests.chaos.sim.messages import Sent
     from tests.chaos.sim.ports import SimPayloads, SimTable
     from tests.chaos.sim.strands import Invocation
     from tests.chaos.sim.world import World
@@ -42,6 +43,8 @@ class Written:
         self._owners: dict[tuple[str, int], Invocation] = {}
         self._in_slots: dict[str, dict[str, int]] = {}  # queue -> execution -> epoch with which it took its slot
         self._arrived: set[str] = set()
+        self.letters: dict[str, Sent] = {}  # execution -> the dead letter that is to end it
+        self._moved_at: dict[str, float] = {}  # when an execution got on, as dead letters see it
 
     def arrived(self, event_id: str) -> bool:
         """Whether an event was stored, so that it must have had its consequences."""
@@ -162,6 +165,7 @@ class Written:
         if before is None:
             before = {}
         self._end_is_final(key.pk, before, after)
+        self._given_up(key.pk, before, after)
         old, new = before.get(items.LEASE_TOKEN), after.get(items.LEASE_TOKEN)
         epoch = items.number(after, items.EPOCH)
         if before and epoch != items.number(before, items.EPOCH) + (new is not None and new != old):
@@ -188,6 +192,21 @@ class Written:
             if name in before and name in after and before[name] != after[name] and items.ENDED not in after:
                 self._flag(f"{name} of {key.pk} goes from {before[name]} to {after[name]}")
 
+    def _given_up(self, execution_id: str, before: Item, after: Item) -> None:
+        """A dead letter ends nothing that is owned, or has moved since the message was last sent anew."""
+        if _progress(before) != _progress(after):
+            self._moved_at[execution_id] = self._world.t
+        failed = items.document(after, items.FAILURE).get("type") if items.ENDED not in before else ""
+        if failed == "HistoryExpiredError":
+            self._flag(f"SPEC 8.9: what the open execution {execution_id} has stored was not renewed in time")
+        if failed != "UndeliverableError":
+            return
+        letter, until = self.letters.get(execution_id), items.number(before, items.LEASE_UNTIL)
+        if items.LEASE_TOKEN in before and until > self._world.now_ms + 1000 * self._world.faults.skew + 1:
+            self._flag(f"L13: a dead letter ends {execution_id}, whose owner's lease has not run out")
+        if letter is not None and self._moved_at.get(execution_id, -1.0) > letter.at:
+            self._flag(f"a dead letter ends {execution_id}, which has got on since it was sent anew")
+
     def _end_is_final(self, execution_id: str, before: Item, after: Item) -> None:
         """L12."""
         if items.ENDED in before:
@@ -200,6 +219,10 @@ class Written:
 
     def _flag(self, what: str) -> None:
         self._world.flag(what)
+
+
+def _progress(item: Item) -> int:
+    return items.number(item, items.PROGRESS) - items.number(item, items.HANDED_BACK)
 
 
 def _said(item: Item) -> dict[str, object]:
