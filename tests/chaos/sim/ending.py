@@ -14,7 +14,7 @@ from tests.chaos.sim.interpreter import BATCH_TOPIC, TRIGGER_TOPIC, digest
 from tests.chaos.sim.programs import Act, Plan, Root
 
 if TYPE_CHECKING:
-    from tests.chaos.sim.ports import SimTable
+    from tests.chaos.sim.table import SimTable
     from tests.chaos.sim.world import World
 
 _ROUNDS = 40

@@ -14,7 +14,7 @@ from polos.core.items import Key
 from polos.engine import retention
 
 if TYPE_CHECKING:
-    from tests.chaos.sim.ports import SimTable
+    from tests.chaos.sim.table import SimTable
     from tests.chaos.sim.world import World
 
 DAY: Final = 86_400.0

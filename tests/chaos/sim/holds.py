@@ -15,8 +15,8 @@ from polos.engine.controls import Hold
 from polos.ports import Limits
 
 if TYPE_CHECKING:
-    from tests.chaos.sim.ports import SimTable
     from tests.chaos.sim.strands import Invocation
+    from tests.chaos.sim.table import SimTable
     from tests.chaos.sim.world import World
 
 ALLOWED: Final = Limits().controls

@@ -7,14 +7,10 @@ show at all: the hunt draws from those.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from polos.core import items
-from polos.core.conditions import Absent, AllOf, AnyOf, Change, Contains, Has, Item, Less, Not, Value
-from polos.core.items import Key
-from polos.core.replay import Operation
 from polos.engine import (
     batching,
     children,
@@ -27,7 +23,7 @@ from polos.engine import (
     schedules,
 )
 from polos.engine.endings import Endings
-from polos.engine.ledger import OPEN, Holder, Ledger
+from polos.engine.ledger import Ledger
 from polos.engine.pace import Pace
 from polos.engine.slots import Slots
 from polos.engine.steps import Attempts
@@ -35,10 +31,9 @@ from polos.engine.turn import Turn
 from polos.engine.vault import Vault
 from polos.engine.waits import Waits
 from polos.engine.worker import Worker
-from polos.ports import ConditionFailed
+from tests.chaos.sim import bugs, table
 from tests.chaos.sim import bugs_of_holds as holds
 from tests.chaos.sim import bugs_of_keeping as keeping
-from tests.chaos.sim import ports
 from tests.chaos.sim.messages import Queue
 from tests.chaos.sim.ports import SimInbox
 from tests.chaos.sim.reordering import (
@@ -51,7 +46,6 @@ from tests.chaos.sim.reordering import (
     stash_later,
     tell_parent_first,
 )
-from tests.chaos.sim.strands import here
 
 
 @dataclass(frozen=True)
@@ -75,207 +69,23 @@ class Mutant:
                 setattr(where, name, original)
 
 
-def _put_whatever(self: Ledger, item: Item, condition: object) -> Item:
-    self.table.put(item)
-    return item
-
-
-def _take_refusal_for_success(self: Ledger, item: Item, condition: Any) -> Item:
-    with contextlib.suppress(ConditionFailed):
-        self.table.put(item, condition)
-    return item
-
-
-def _suspend_whatever_came(
-    self: Ledger, holder: Holder, wake: int, spent: list[str], attributes: Mapping[str, Value]
-) -> Item:
-    change = Change(
-        set={items.PROGRESS: holder.epoch, items.SPENT: spent, items.RAN: 1, **attributes},
-        remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
-    )
-    return self.table.update(holder.key, change, holder.fence)
-
-
-def _claim_with(early: int, spent: bool) -> Callable[..., Item]:
-    def claim(
-        self: Ledger,
-        execution_id: str,
-        *,
-        token: str,
-        tag: str,
-        now: int,
-        until: int,
-        start: Mapping[str, Value] | None,
-    ) -> Item:
-        known: Any = AnyOf(Absent(), OPEN) if start is not None else AllOf(Has(items.WORKFLOW), OPEN)
-        free = AnyOf(Not(Has(items.LEASE_TOKEN)), Less(items.LEASE_UNTIL, now + early))
-        change = Change(
-            set={
-                items.LEASE_TOKEN: token,
-                items.LEASE_MESSAGE: tag,
-                items.LEASE_UNTIL: until,
-                items.STATUS: "running",
-            },
-            default={**(start or {}), items.WAKE: 0, items.STARTED: now},
-            add={items.EPOCH: 1},
-        )
-        terms = [known, free, *([Not(Contains(items.SPENT, tag))] if spent else [])]
-        return self.table.update(items.execution(execution_id), change, AllOf(*terms))
-
-    return claim
-
-
-def _mark_whoever_owns(self: Ledger, execution_id: str, *, epoch: int, tag: str) -> None:
-    self.table.update(items.execution(execution_id), Change(add={items.WAKE: 1}, append={items.SPENT: [tag]}))
-
-
-def _finish_without_lease(self: Ledger, holder: Holder, attributes: Mapping[str, Value]) -> Item:
-    change = Change(
-        set={**attributes, items.FINISHER: holder.token},
-        remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR),
-    )
-    return self.table.update(holder.key, change, OPEN)
-
-
-def _terminate_what_has_ended(self: Ledger, execution_id: str, attributes: Mapping[str, Value]) -> Item:
-    change = Change(
-        set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR)
-    )
-    return self.table.update(items.execution(execution_id), change, Has(items.WORKFLOW))
-
-
-def _look_then_register(self: Waits, operation: Operation, request: Any) -> None:
-    self.began.setdefault(operation.key, self._engine.now())  # pyright: ignore[reportPrivateUsage]
-    self.look(operation, request)
-    turn = self._turn  # pyright: ignore[reportPrivateUsage]
-    if turn.history.decided(operation.key) is not None:
-        return
-    look, self.look = self.look, lambda *_: None  # type: ignore[method-assign]
-    try:
-        _begin_event(self, operation, request)
-    finally:
-        self.look = look  # type: ignore[method-assign]
-
-
-_begin_event = Waits.begin_event
-
-
-def _flush_nothing(self: Turn) -> None:
-    self.replay.unwritten = []
-
-
-def _strike_unwritten(self: Turn) -> bool:
-    if self.replay.branch or self.history.cancel_at is not None:
-        return False
-    limit = self.pace.limit()
-    if not self.cancel and (limit is None or limit > self.engine.now()):
-        return False
-    self.cancel = self.cancel or "timeout"
-    self.execution = self.history.execution = {**self.execution, items.CANCEL_AT: self.replay.tick}
-    return True
-
-
-def _start_counting_anew(self: Attempts, operation: Operation) -> None:
-    """The number of the attempt is what this turn remembers, and not what is on record."""
-    records = self._turn.history.records  # pyright: ignore[reportPrivateUsage]
-    record = records.get(operation.key)
-    if record is None:
-        _start(self, operation)
-        return
-    records[operation.key] = {name: value for name, value in record.items() if name != items.ATTEMPTS}
-    try:
-        _start(self, operation)
-    finally:
-        if records[operation.key].get(items.STATE) == items.RETRYING:
-            records[operation.key] = record
-
-
-_start = Attempts.start
-
-
-def _take_copy_for_wake(self: Worker, message: Any, execution_id: str, tag: str, item: Item | None) -> bool | None:
-    if item is not None:
-        item = {name: value for name, value in item.items() if name != items.LEASE_MESSAGE}
-    return _not_claimed(self, message, execution_id, tag, item)
-
-
-_not_claimed = Worker._not_claimed  # pyright: ignore[reportPrivateUsage]
-
-
-def _give_back_slot_first(self: Endings, attributes: Mapping[str, Value]) -> None:
-    turn = self._turn  # pyright: ignore[reportPrivateUsage]
-    slots = Slots.of(turn.engine, turn.execution)
-    if slots is not None:
-        slots.release(turn.epoch)
-    _give_back(self, attributes)
-
-
-_give_back = Endings._give_back  # pyright: ignore[reportPrivateUsage]
-
-
-def _give_back_no_limit(self: Endings, attributes: Mapping[str, Value]) -> None:
-    turn = self._turn  # pyright: ignore[reportPrivateUsage]
-    turn.execution = {**turn.execution, items.LIMIT_ARMED: 1}
-    _give_back(self, attributes)
-
-
-def _release_twice(self: Slots, epoch: int) -> None:
-    own = self._own  # pyright: ignore[reportPrivateUsage]
-    key = self._key  # pyright: ignore[reportPrivateUsage]
-    with contextlib.suppress(ConditionFailed):
-        self.engine.table.update(key, Change(remove=(own,), add={items.LIMIT_COUNT: -1}), Has(items.LIMIT_COUNT))
-    self._wake_next("")  # pyright: ignore[reportPrivateUsage]
-
-
-def _release_whoever_holds(self: Slots, epoch: int) -> None:
-    own = self._own  # pyright: ignore[reportPrivateUsage]
-    key = self._key  # pyright: ignore[reportPrivateUsage]
-    with contextlib.suppress(ConditionFailed):
-        self.engine.table.update(key, Change(remove=(own,), add={items.LIMIT_COUNT: -1}), Has(own))
-    self._wake_next("")  # pyright: ignore[reportPrivateUsage]
-
-
-def _enter_if_new(engine: Any, place: Key, member: int, size: int) -> bool:
-    before = engine.table.get(place) or {}
-    return _enter(engine, place, member, size) and member not in before.get(items.MEMBERS, frozenset())
-
-
-_enter = children._enter  # pyright: ignore[reportPrivateUsage]
-
-
-def _compose_again(self: Any, state: Item, tag: str, events: Any) -> Item:
-    change = Change(
-        set={
-            items.BATCH: items.number(state, items.BATCH),
-            items.KEYS: [held.sk for held in events],
-            items.LEASE_MESSAGE: tag,
-            items.LEASE_UNTIL: self._engine.now() + 30_000,
-        }
-    )
-    return self._engine.table.update(self._key, change)
-
-
-def _id_of_now(*given: Any) -> str:
-    return f"{given[0]}-{here().world.now_ms}"
-
-
 _RECORDS = ("steps", "retries", "race", "group", "events", "once", "mixed")
 _WAKES = ("timers", "events", "suspend", "children", "retries", "batch")
 _QUEUES = ("slots", "queued children")
 
 MUTANTS: Final = (
     Mutant("unconditional put", "a record is put whatever is there", _RECORDS,
-           ((Ledger, "_put_or_adopt", _put_whatever),)),
+           ((Ledger, "_put_or_adopt", bugs.put_whatever),)),
     Mutant("refusal is success", "the loser of a put goes on with its own value", _RECORDS,
-           ((Ledger, "_put_or_adopt", _take_refusal_for_success),)),
+           ((Ledger, "_put_or_adopt", bugs.take_refusal_for_success),)),
     Mutant("check, then register", "a wait reads its topic, then puts its waiter", ("events", "exchange"),
-           ((Waits, "begin_event", _look_then_register),)),
+           ((Waits, "begin_event", bugs.look_then_register),)),
     Mutant("deliver reads first", "an event's waiters are read before it is put", ("events", "exchange"),
            ((delivery, "deliver", deliver_reading_first),)),
     Mutant("wake mark ignored", "a suspension does not look at the wake count", _WAKES,
-           ((Ledger, "suspend", _suspend_whatever_came),)),
+           ((Ledger, "suspend", bugs.suspend_whatever_came),)),
     Mutant("mark without a look", "a mark lands although nobody owns the execution any more", _WAKES,
-           ((Ledger, "mark", _mark_whoever_owns),)),
+           ((Ledger, "mark", bugs.mark_whoever_owns),)),
     Mutant("timer not re-armed", "a timer is put on record, then its wake is sent", ("timers", "events", "suspend"),
            sending_last(Waits._arm)),
     Mutant("next attempt not re-armed", "a retry is put on record, then its wake is sent", ("retries",),
@@ -290,45 +100,45 @@ MUTANTS: Final = (
            ("children", "batch", "slots"),
            ((Worker, "_duties", duties_later), (Queue, "_handle", handle_then_duties))),
     Mutant("fan-in only if new", "who finds itself in the set does not wake the parent", ("batch",),
-           ((children, "_enter", _enter_if_new),)),
+           ((children, "_enter", bugs.enter_if_new),)),
     Mutant("lease stolen early", "a lease is taken 20 s before it ends", ("steps", "once", "timers"),
-           ((Ledger, "claim", _claim_with(20_000, spent=True)),)),
+           ((Ledger, "claim", bugs.claim_with(20_000, spent=True)),)),
     Mutant("no spent tags", "a message may take the lease again after it did its work", (*_WAKES, "mixed"),
-           ((Ledger, "claim", _claim_with(0, spent=False)),)),
+           ((Ledger, "claim", bugs.claim_with(0, spent=False)),)),
     Mutant("copy taken for a wake", "a copy of the owner's own message marks, and is deleted", ("steps", "timers"),
-           ((Worker, "_not_claimed", _take_copy_for_wake),)),
+           ((Worker, "_not_claimed", bugs.take_copy_for_wake),)),
     Mutant("finish without lease", "an end is written by whoever was the owner", ("steps", "children", "slots"),
-           ((Ledger, "finish", _finish_without_lease),)),
+           ((Ledger, "finish", bugs.finish_without_lease),)),
     Mutant("order not kept", "the order of a race is never written", ("race", "group"),
-           ((Turn, "flush", _flush_nothing),)),
+           ((Turn, "flush", bugs.flush_nothing),)),
     Mutant("cancel at two places", "where a cancel struck is not written", ("cancel", "limit"),
-           ((Turn, "_strike", _strike_unwritten),)),
+           ((Turn, "_strike", bugs.strike_unwritten),)),
     Mutant("cancel over completed", "a terminate is written over an end", ("terminate", "mixed"),
-           ((Ledger, "terminate", _terminate_what_has_ended),)),
+           ((Ledger, "terminate", bugs.terminate_what_has_ended),)),
     Mutant("event taken twice", "a wait does not look at what earlier waits took", ("events", "exchange"),
            ((Waits, "_taken", lambda self, topic: set()),)),
     Mutant("slot released twice", "a slot is given back whether it is held or not", _QUEUES,
-           ((Slots, "release", _release_twice),)),
+           ((Slots, "release", bugs.release_twice),)),
     Mutant("slot of the heir released", "a slot is given back whatever epoch holds it", ("heirs",),
-           ((Slots, "release", _release_whoever_holds),)),
+           ((Slots, "release", bugs.release_whoever_holds),)),
     Mutant("slot before suspend", "a slot is given back before the suspension is written", _QUEUES,
-           ((Endings, "_give_back", _give_back_slot_first),)),
+           ((Endings, "_give_back", bugs.give_back_slot_first),)),
     Mutant("holders not looked at", "who finds a queue full does not look whether its holders run", _QUEUES,
            ((Slots, "_evict", lambda self, lease, held: False),)),
     Mutant("trigger id from time", "the execution of an event is named after the time", ("triggers",),
-           ((delivery, "triggered_id", _id_of_now),)),
+           ((delivery, "triggered_id", bugs.id_of_now),)),
     Mutant("tick id from time", "the execution of a tick is named after the time", ("ticks",),
-           ((schedules, "tick_id", _id_of_now),)),
+           ((schedules, "tick_id", bugs.id_of_now),)),
     Mutant("batch composed twice", "a batch is composed although another one is", ("triggers",),
-           ((batching._Collector, "_compose", _compose_again),)),
+           ((batching._Collector, "_compose", bugs.compose_again),)),
     Mutant("retries in memory", "the number of attempts is not read from the record", ("retries", "steps"),
-           ((Attempts, "start", _start_counting_anew),)),
+           ((Attempts, "start", bugs.start_counting_anew),)),
     Mutant("once without a mark", "an at-most-once attempt does not look who began it", ("once",),
            ((Attempts, "_first_to_begin", lambda self, operation, request, number: True),)),
     Mutant("payload after its record", "a stored payload is written after the record that points to it", ("payloads",),
            ((Vault, "stash", stash_later),)),
     Mutant("limit not armed", "the wake for a run's time limit is not sent", ("limit",),
-           ((Endings, "_give_back", _give_back_no_limit),)),
+           ((Endings, "_give_back", bugs.give_back_no_limit),)),
     Mutant("steps near the limit", "a step begins however little time is left", ("steps", "retries"),
            ((Pace, "too_late", lambda self: False),)),
     Mutant("woken before unpaused", "those in line are woken, then the pause is removed", ("holds",),
@@ -344,7 +154,7 @@ MUTANTS: Final = (
     Mutant("one page of a line", "of those in line as many are woken as one query returns", ("unhold",),
            ((controls, "release", keeping.wake_one_page),)),
     Mutant("item between two pages", "a query goes on behind the first item of the next page", _RECORDS,
-           ((ports, "_behind", keeping.behind_the_next),)),
+           ((table, "_behind", keeping.behind_the_next),)),
     Mutant("wake count after the records", "who reads again takes the wake count after the records", ("marks",),
            ((Turn, "read_again", keeping.read_records_first),)),
     Mutant("letter ends what is owned", "a dead letter ends an execution whatever lease is on it", ("letters",),
@@ -358,5 +168,5 @@ MUTANTS: Final = (
     Mutant("noted before renewed", "the sweep notes that records are kept before they are", ("expiry",),
            ((retention, "renew", keeping.note_then_renew),)),
     Mutant("native id from time", "the execution of a native event is named after the time", ("native",),
-           ((native, "native_id", _id_of_now),)),
+           ((native, "native_id", bugs.id_of_now),)),
 )  # fmt: skip

@@ -22,8 +22,9 @@ from tests.chaos.sim.strands import here
 from tests.chaos.sim.written import Written
 
 if TYPE_CHECKING:
-    from tests.chaos.sim.ports import SimPayloads, SimTable
+    from tests.chaos.sim.ports import SimPayloads
     from tests.chaos.sim.strands import Invocation
+    from tests.chaos.sim.table import SimTable
     from tests.chaos.sim.world import World
 
 _OWNERS_WRITES = frozenset({"put record", "put armed", "put retrying", "put mark", "put order", "put beside"})

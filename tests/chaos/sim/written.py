@@ -17,8 +17,9 @@ from tests.chaos.sim.interpreter import QUEUES
 if TYPE_CHECKING:
     from tests.chaos.sim.library import Library
     from tests.chaos.sim.messages import Sent
-    from tests.chaos.sim.ports import SimPayloads, SimTable
+    from tests.chaos.sim.ports import SimPayloads
     from tests.chaos.sim.strands import Invocation
+    from tests.chaos.sim.table import SimTable
     from tests.chaos.sim.world import World
 
 _POINTERS = (items.POINTER, f"{items.RESULT}p", f"{items.INPUT}p", f"{items.FINAL_STATE}p")
