@@ -29,8 +29,10 @@ class Pace:
 
     def too_late(self) -> bool:
         """Whether no new step may start: the invocation ends soon (L15), or a pause that no cancel has ended."""
-        left = self._turn.remaining()
-        return self.paused or (left is not None and left < self._limits.stop_before)
+        if self.paused:
+            return True
+        left = self._turn.remaining()  # after what `paused` may have had to ask, which takes its time
+        return left is not None and left < self._limits.stop_before
 
     @property
     def paused(self) -> bool:
