@@ -36,12 +36,23 @@ HOT = (
 
 
 class Faults:
-    """The faults of one run. `focus` names kinds of requests that its workload makes and that should be struck."""
+    """The faults of one run. `focus` names kinds of requests that its workload makes and that should be struck.
 
-    def __init__(self, seed: int, *, on: bool, focus: tuple[str, ...], skip: Collection[int]) -> None:
+    `strikes`, where there are some, are requests and what strikes each of them, half of the time; and many more faults.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        on: bool,
+        focus: tuple[str, ...],
+        skip: Collection[int],
+        strikes: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self._random = draw = random.Random(seed)
         self._skip = frozenset(skip)
-        self.on = on
+        self.on, self._strikes = on, dict(strikes)
         self.struck: list[int] = []
         self.drawn = 0
         self.chance = draw.choice((0.0, 0.01, 0.03, 0.06))
@@ -58,6 +69,8 @@ class Faults:
         self.hot = draw.choice(focus or HOT) if draw.random() < 0.7 else draw.choice(HOT)
         self.hot_kind = draw.choice(_HOT_KINDS)
         self.hot_chance = draw.choice((0.15, 0.5, 1.0))
+        if strikes:
+            self.budget = 20
         if not on:
             self.chance = self.copies = self.skew = self.hot_chance = 0.0
             self.latency, self.delay, self.limit, self.page = 0.01, 0.05, 900.0, None
@@ -75,7 +88,9 @@ class Faults:
         if not self.on or self.drawn >= self.budget:
             return None
         draw = self._random
-        if name == self.hot and draw.random() < self.hot_chance:
+        if name in self._strikes and draw.random() < 0.5:
+            kind = self._strikes[name]
+        elif name == self.hot and draw.random() < self.hot_chance:
             kind = self.hot_kind
         elif draw.random() < self.chance:
             kind = draw.choice(KINDS)

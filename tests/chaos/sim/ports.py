@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.chaos.sim.world import World
 
 
+_LONGEST_DELAY = 900.0
+
+
 class SimInbox:
     """The Inbox, Timers and Topics ports."""
 
@@ -27,6 +30,8 @@ class SimInbox:
         kinds = [str(one.body["t"]) for one in messages]
         invocation = here()
         self._world.observer.sends_messages(invocation, messages)
+        if any(one.delay > _LONGEST_DELAY for one in messages):
+            self._world.flag(f"a message is sent with a delay of more than {_LONGEST_DELAY:.0f} s, which SQS refuses")
 
         def effect() -> None:
             for one in messages:

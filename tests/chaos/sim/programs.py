@@ -77,7 +77,7 @@ class Plan:
     """The workload of one run. `focus` names the kinds of requests that it is about.
 
     `receives`: after so many receipts the queue gives a message up. `horizon`: after so many seconds what executions
-    have stored expires.
+    have stored expires. `strikes`: which fault strikes which kind of request, again and again.
     """
 
     shape: str
@@ -87,6 +87,7 @@ class Plan:
     programs: tuple[tuple[str, Program], ...] = ()
     receives: int | None = None
     horizon: float | None = None
+    strikes: tuple[tuple[str, str], ...] = ()
 
     def smaller(self) -> Iterator[Plan]:
         """Plans with one thing less."""

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 from polos.core import items
-from polos.engine import controls, dead_letters, retention
+from polos.engine import commands, controls, dead_letters, retention
+from tests.chaos.sim.world import START
 
-_SMALL: Final[tuple[tuple[Any, str, int], ...]] = (
+
+def _buckets(before: int) -> Iterator[str]:
+    """Of the index those months that a run has come to, instead of ten years."""
+    month = (START - timedelta(days=1)).replace(day=1)  # by a clock that is behind it began a month before
+    while month <= commands.moment(before):
+        yield commands.bucket(commands.millis(month), 0)
+        month = (month + timedelta(days=32)).replace(day=1)
+
+
+_SMALL: Final[tuple[tuple[Any, str, object], ...]] = (
     (controls, "_AT_ONCE", 2),  # of those in line, as many are woken before the next are looked for
     (dead_letters, "ROUNDS", 2),
-    (retention, "_YEARS", 1),  # a sweep looks at each month of it
-    (items, "SHARDS", 1),  # and at each shard
+    (retention, "_buckets", _buckets),
+    (items, "SHARDS", 1),
 )
 
 

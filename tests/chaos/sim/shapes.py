@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.chaos.sim import faults
 from tests.chaos.sim.interpreter import BATCH_TOPIC, TRIGGER_TOPIC
 from tests.chaos.sim.programs import TOPICS, TYPES, Act, Generator, Op, Plan, Root
 
@@ -25,6 +26,7 @@ class Shape:
     at: tuple[float, ...] = (0.0, 0.0, 0.5, 5.0)
     receives: tuple[int | None, ...] = (None,)
     horizon: float | None = None
+    strikes: tuple[tuple[str, str], ...] = ()
 
 
 def _queued(draw: random.Random) -> tuple[tuple[str, object], ...]:
@@ -158,6 +160,10 @@ SHAPES: dict[str, Shape] = {
         ("ages", "plain", "big", "child", "suspend", "gather"), ("renew item", "renew item", "renew payload", "sweep",
         "keep", "put record", "suspend"), roots=(1, 2), ops=(2, 4), horizon=74 * 86_400.0,
     ),
+    "throttled": Shape(
+        ("plain",), ("load",), roots=(1, 1), ops=(6, 8),
+        strikes=(("put record", faults.CRASH_AFTER), ("load", faults.THROTTLED)),
+    ),
     "payloads": Shape(
         ("big", "big", "child", "gather"), ("put payload", "get payload", "put record", "put beside", "finish"),
         roots=(1, 1),
@@ -188,7 +194,9 @@ def plan_of(draw: random.Random, name: str | None = None) -> Plan:
         side = tuple((name, small.program(0, 1)) for name in ("triggered", "batched", "ticked", "native", "natives"))
     acts = [_act(draw, kind, roots) for kind in shape.acts if draw.random() < 0.75]
     given = tuple(act for act in acts if act is not None)
-    return Plan(chosen, tuple(roots), given, shape.focus, side, draw.choice(shape.receives), shape.horizon)
+    return Plan(
+        chosen, tuple(roots), given, shape.focus, side, draw.choice(shape.receives), shape.horizon, shape.strikes
+    )
 
 
 def _act(draw: random.Random, kind: str, roots: list[Root]) -> Act | None:

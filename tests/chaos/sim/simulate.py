@@ -55,7 +55,7 @@ def simulate(
 ) -> Outcome:
     """Run one seed. The same arguments give the same run, to the last request."""
     drawn = plan if plan is not None else plan_of(random.Random(seed), shape)
-    strikes = Faults(seed, on=faults, focus=drawn.focus, skip=skip)
+    strikes = Faults(seed, on=faults, focus=drawn.focus, skip=skip, strikes=drawn.strikes)
     if invocation_seconds is not None:
         strikes.limit = invocation_seconds
     shown = Trace() if trace else None

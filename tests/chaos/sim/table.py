@@ -133,7 +133,7 @@ class SimTable:
         if kind == "t#":
             name = "look" if prefix == "e#" else "waiters"
         else:
-            name = {"q#": "line", "g#": "collector", "h#": "held"}.get(kind, "load")
+            name = {"q#": "line", "g#": "collector", "h#": "held"}.get(kind, "read last" if reverse else "load")
         bound = "" if reverse else after
 
         def effect() -> tuple[list[Item], bool]:
