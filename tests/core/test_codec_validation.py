@@ -8,7 +8,7 @@ import pydantic
 import pytest
 from pydantic import Field
 
-from polos.core.codec import MISSING, validate
+from polos.core.codec import MISSING, roundtrip, validate
 from polos.errors import InvalidPayloadError
 from tests.core.codec_values import Address, Movie, Order, Point, Thing
 
@@ -25,6 +25,17 @@ def test_validate_gives_the_annotated_type() -> None:
     assert validate(thing, MISSING, what="The input") is thing
     assert validate(thing, Any, what="The input") is thing
     assert validate({"address": {"street": "s"}}, Movie, what="The input") == {"address": model}
+
+
+def test_base_model_stands_for_any_model_and_never_drops_what_is_in_the_data() -> None:
+    address = Address(street="s")
+    assert validate(address, pydantic.BaseModel, what="x") is address
+    assert roundtrip(address, pydantic.BaseModel)[1] == address
+    either = pydantic.BaseModel | dict[str, Any] | None
+    assert validate(address, either, what="x") is address
+    assert validate({"a": 1}, either, what="x") == {"a": 1}
+    with pytest.raises(InvalidPayloadError, match="name the model's class"):
+        validate({"a": 1}, pydantic.BaseModel, what="x")
 
 
 def test_validate_keeps_the_order_of_a_union() -> None:

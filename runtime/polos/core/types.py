@@ -63,10 +63,13 @@ _cache: dict[object, frozenset[type]] = {}
 
 
 def kind_of(cls: type[Any]) -> str | None:
-    """Which of the kinds that a record may construct `cls` is: enum, model, dataclass, namedtuple, or None."""
+    """Which of the kinds that a record may construct `cls` is: enum, model, dataclass, namedtuple, or None.
+
+    `BaseModel` itself is none: as an annotation it stands for any model.
+    """
     if issubclass(cls, enum.Enum):
         return "enum"
-    if issubclass(cls, BaseModel):
+    if issubclass(cls, BaseModel) and cls is not BaseModel:
         return "model"
     if dataclasses.is_dataclass(cls):
         return "dataclass"
@@ -291,7 +294,7 @@ class _Walk:
         kind = kind_of(cls)
         if kind is not None:
             self._found.add(cls)
-        if issubclass(cls, BaseModel):
+        if kind == "model":
             if not cls.__pydantic_complete__:
                 self.resolved = False
             metadata = cls.__pydantic_generic_metadata__

@@ -5,6 +5,8 @@ The one place where data is converted; records are not (see `codec`). The caller
 
 from __future__ import annotations
 
+import types
+import typing
 from typing import Any, Final, cast
 
 import pydantic
@@ -25,7 +27,7 @@ def validate(value: object, annotation: object, *, what: str) -> object:
     if annotation is MISSING or annotation is Any:
         return value
     try:
-        return _adapter(annotation).validate_python(value)
+        found = _adapter(annotation).validate_python(value)
     except pydantic.ValidationError as error:
         lines = tuple(
             f"{'.'.join(str(part) for part in found['loc']) or '(the whole value)'}: {found['msg']}"
@@ -42,6 +44,19 @@ def validate(value: object, annotation: object, *, what: str) -> object:
     except Exception as error:
         line = f"(a validator): {type(error).__name__}: {error}"
         raise InvalidPayloadError(f"{what} does not fit {_spoken(annotation)}: {line}.", errors=(line,)) from error
+    if type(found) is pydantic.BaseModel:
+        return validate(value, _without_base_model(annotation, what), what=what)
+    return found
+
+
+def _without_base_model(annotation: object, what: str) -> object:
+    """A union's other parts. Of data, pydantic would make a model that has none of it."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    others = tuple(part for part in typing.get_args(annotation) if is_union and part is not pydantic.BaseModel)
+    if not others:
+        line = "(the annotation): BaseModel has no fields; name the model's class"
+        raise InvalidPayloadError(f"{what} does not fit BaseModel: {line}.", errors=(line,))
+    return typing.Union[others]  # noqa: UP007
 
 
 def _adapter(annotation: object) -> pydantic.TypeAdapter[Any]:
