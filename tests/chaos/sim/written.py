@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _POINTERS = (items.POINTER, f"{items.RESULT}p", f"{items.INPUT}p", f"{items.FINAL_STATE}p")
 _DECIDED_FIELDS = (items.VALUE, items.POINTER, items.FAILURE, items.EVENT_ID, items.STATE)
+_OF_A_CHAIN = frozenset({items.NEXT, items.LINK, items.TTL})
 
 
 class Written:
@@ -214,6 +215,10 @@ class Written:
             retried = items.number(after, items.GENERATION) == items.number(before, items.GENERATION) + 1
             if before[items.STATUS] != "failed" or not retried or items.ENDED in after:
                 changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+                if items.NEXT in before and changed <= _OF_A_CHAIN:  # how it ended stands
+                    if items.number(after, items.LINK) < items.number(before, items.LINK):
+                        self._flag(f"L12: {execution_id} leads back to {after[items.NEXT]}")
+                    return
                 self._flag(f"L12: {execution_id} has ended ({before[items.STATUS]}), and {sorted(changed)} are written")
         elif self.losses[execution_id] < 5 and items.document(after, items.FAILURE).get("type") == "CrashLoopError":
             self._flag(f"L14: {execution_id} fails as a crash loop after {self.losses[execution_id]} deaths")
