@@ -47,7 +47,7 @@ demo: $(READY) ## run the digest example on the embedded backend
 test: $(READY) ## run the tests, in random order on every core (PYTEST_ARGS="-k lease -n0" goes to pytest)
 	@$(PY) -m pytest -n auto $(PYTEST_ARGS)
 
-chaos: $(READY) ## crash and disturb everything, for a quarter of an hour or so; one table at the end (PARTS="sweep" chooses)
+chaos: $(READY) ## crash and disturb everything, for some forty minutes on two cores; one table at the end (PARTS="sweep" chooses)
 	@$(PY) -m tests.chaos --full $(PARTS)
 
 chaos-quick: $(READY) ## the part of chaos that CI runs, in less than five minutes
