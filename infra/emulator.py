@@ -34,6 +34,7 @@ import os
 import re
 import socket
 import sys
+import tempfile
 import threading
 import time
 from datetime import UTC, datetime
@@ -69,6 +70,13 @@ def main() -> None:
         "LOG_LEVEL": arguments.log_level,
     }
     sys.argv = sys.argv[:1]
+    # It unpacks each function's package once a process and version, and leaves that behind.
+    with tempfile.TemporaryDirectory(prefix="polos-emulator-", ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     # Only now: ministack reads its environment when it is imported.
     from ministack import app
     from ministack.core import iam_actions

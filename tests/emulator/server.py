@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-emulator" / "bin" / "python"
 POLOS = ROOT / ".venv" / "bin" / "polos"
-_READY, _GRACE = 30.0, 10.0
+_READY, _GRACE = 30.0, 120.0  # at its end the emulator removes what functions were unpacked into
 
 
 class Emulator:
