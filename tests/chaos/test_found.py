@@ -32,3 +32,13 @@ def test_two_that_never_fit_into_an_invocation_do_not_pass_a_slot_to_and_fro_for
     outcome = simulate(1, plan=Plan("slots", roots), faults=False, invocation_seconds=25.0)
     assert outcome.violations == []
     assert outcome.invocations < 60
+
+
+def test_a_late_message_for_the_first_of_a_chain_does_not_start_its_last_link() -> None:
+    """The first leads to it by then; it would begin with a payload of long ago, and end as its own next."""
+    program = (Op("again", fails=2), Op("wait", "w1", seconds=31.0))
+    acts = tuple(Act("cancel", at, "x0") for at in (0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0))
+    plan = Plan("chain", (Root("x0", "sim-main", program),), acts)
+    for seed in range(60):
+        assert simulate(seed, plan=plan, faults=False).violations == []
+    assert simulate(30264, shape="chain").violations == []

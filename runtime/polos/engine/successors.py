@@ -47,8 +47,12 @@ def prepare(turn: Turn, payload: Any) -> tuple[str, Stored]:
 
 
 def start(engine: Engine, ended: Item) -> None:
-    """The duty of an execution that went on as new. 1 read and 1 send, 1 update of the first; nothing for others."""
-    if items.NEXT not in ended:
+    """The duty of an execution that went on as new. 1 read and 1 send, 1 update of the first.
+
+    There is none for others, nor for a first one whose `next` was moved on: its own successor has been
+    started, and what it leads to is another's.
+    """
+    if items.NEXT not in ended or items.LINK in ended:
         return
     execution_id, successor = items.text(ended, items.PK), items.text(ended, items.NEXT)
     kept = engine.table.get(items.Key(execution_id, items.next_sk(ended))) or {}
