@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from typing import Any
 
@@ -215,6 +216,28 @@ async def test_L13_an_at_most_once_step_whose_mark_was_slow_is_not_called_after_
         assert world.ran("once") == 0
         assert await env.finish(handle) == "done"
         assert world.ran("once") == 1, "it counted as interrupted, and took its next attempt"
+
+
+@law
+async def test_L13_a_suspend_whose_data_were_slow_to_store_is_not_marked_after_the_lease(world: World) -> None:
+    shown = random.Random(13).randbytes(200_000).hex()  # too long for an item
+
+    @workflow(id="l13-slow-data")
+    async def body(ctx: WorkflowContext) -> Any:
+        return (await ctx.step.suspend("ask", {"shown": shown}))["data"]
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        gate = world.wire.block("store", after=True)
+        owner = world.begin()
+        await gate.reach()
+        env.harness.clock.advance(26)
+        gate.release()
+        await owner.end()
+        assert [line for line in world.wire.lines if "s#ask" in line] == []
+        await env.settle()
+        await env.resume(handle, "ask", "yes")
+        assert await env.finish(handle) == "yes"
 
 
 @law
