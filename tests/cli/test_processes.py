@@ -194,7 +194,6 @@ def test_ctrl_c_at_a_question_changes_nothing_and_ends_at_once(processes: Start,
         cwd=place,
         stdin=subprocess.PIPE,  # open, and nothing comes
         stderr=subprocess.PIPE,
-        preexec_fn=heeds_ctrl_c,
     ) as asking:
         try:
             assert asking.stderr is not None
@@ -206,11 +205,6 @@ def test_ctrl_c_at_a_question_changes_nothing_and_ends_at_once(processes: Start,
             assert b"nothing was changed" in asking.stderr.read()
         finally:
             asking.kill()
-
-
-def heeds_ctrl_c() -> None:
-    """A shell starts what it runs in the background with the signal ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_dev_without_reload_tells_an_application_that_fails_to_import(processes: Start, place: Path) -> None:
