@@ -75,12 +75,19 @@ class Ending:
             world.run()
             holds.let_go()
 
+    def _left_by_given_up(self, x: Item) -> bool:
+        """Whether the lease is that of an owner whose message was given up, by a copy, before it came to claim.
+
+        It took an execution that the letter had brought on; whatever wakes that takes the dead lease away.
+        """
+        return items.text(x, items.LEASE_MESSAGE) in self._world.queue.given_up
+
     def _helps(self, x: Item) -> list[Act]:
         """What brings an execution on that rightly sleeps. Flags one that should not sleep."""
         execution_id = items.text(x, items.PK)
         if items.PAUSED in x:
             return [Act("unpause", 0.0, execution_id)]
-        if items.LEASE_TOKEN in x:
+        if items.LEASE_TOKEN in x and not self._left_by_given_up(x):
             self._flag(f"{execution_id} is at rest under a lease: {_state(x)}")
             return []
         if items.CANCEL in x and items.CANCEL_AT not in x:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from polos.core.identity import message_tag
 from polos.engine import dead_letters
 from polos.engine.dead_letters import Again, Keep, Letter
 from polos.engine.worker import Worker
@@ -39,7 +40,8 @@ class Queue:
     """One queue, its dead letters, and what is kept of those. `receives`: after so many it gives a message up.
 
     Then a message that was handed out is not seen again before that invocation is over, unless it says so itself: as on
-    AWS, where a queue hides a message for as long as the function may run.
+    AWS, where a queue hides a message for as long as the function may run. A copy is, and may be the receipt too many.
+    `given_up` has the tags of messages that the handler of dead letters got.
     """
 
     def __init__(self, world: World, receives: int | None) -> None:
@@ -47,6 +49,7 @@ class Queue:
         self._hidden = _VISIBILITY if receives is None else world.faults.limit or _LONGEST
         self._messages = 0
         self.kept: list[tuple[Mapping[str, Any], str]] = []
+        self.given_up: set[str] = set()
 
     def enqueue(self, body: Mapping[str, Any], delay: float = 0.0, rounds: int = 0, progress: int = 0) -> None:
         """Put a message into the queue; it is handed out after `delay`, and what the network takes."""
@@ -67,6 +70,7 @@ class Queue:
             return
         if self._receives is not None and message.received > self._receives and not message.dead:
             message.dead = True
+            self.given_up.add(message_tag(message.id))
             if world.trace is not None:
                 world.trace.line(f"{message.id} is given up {_short(message.body)}")
         if world.faults.copy():
