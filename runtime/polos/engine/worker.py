@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from polos.clock import new_token
 from polos.core import items
@@ -22,13 +22,14 @@ from polos.engine import (
     commands,
     controls,
     delivery,
+    duties,
     fields,
+    interventions,
     native,
     notices,
     recovery,
     retention,
     schedules,
-    successors,
     traced,
 )
 from polos.engine.commands import Start, Stored, Target
@@ -44,7 +45,7 @@ from polos.errors import (
     PolosError,
     WorkflowNotFoundError,
 )
-from polos.ports import ConditionFailed, Message, Outgoing
+from polos.ports import ConditionFailed, Message
 
 _log = logging.getLogger("polos.engine")
 _UNKNOWN_WORKFLOW_RETRY, _UNKNOWN_WORKFLOW_LONGEST = 60.0, 900.0
@@ -139,94 +140,18 @@ class Worker:
             return False
         match body["t"]:
             case "resume" if target.step_key is not None:
-                self._record_resume(execution_id, target.step_key, body, message.id)
+                interventions.record_resume(engine, execution_id, target.step_key, body, message.id)
             case "retry":
                 recovery.apply_retry(engine, execution_id, target.number)
             case "unpause":
                 recovery.apply_unpause(engine, execution_id, target.number)
             case "cancel":
-                done = self._note_cancel(message, target)
+                done = interventions.note_cancel(engine, message, target)
                 if done is not None:
                     return done
             case _:
                 pass
         return self._advance(message, execution_id, None, remaining)
-
-    # ---- commands
-
-    def _record_resume(self, execution_id: str, step_key: str, body: Mapping[str, Any], message_id: str) -> None:
-        """Keep the resume for the owner, also before the wait is reached. The first one counts."""
-        at = body.get("at")
-        moment = at if isinstance(at, int) else self.engine.now()
-        data = self.engine.vault.fetch(Stored.of_message(body, "v"))
-        head = items.as_document(
-            {
-                "id": message_tag(message_id),
-                "sequence_id": moment << 20,
-                "topic": f"workflow/{body.get('wf')}/{execution_id}",
-                "event_type": f"resume_{step_key}",
-                "created_at": commands.moment(moment).isoformat(),
-            }
-        )
-        text = f'{head[:-1]},"data":{data}}}'
-        value = self.engine.attributes(text, execution_id, f"The resume of step {step_key!r}")
-        self.engine.ledger.note(items.resumption(execution_id, step_key), {items.EPOCH: 0, items.AT: moment, **value})
-
-    def _note_cancel(self, message: Message, target: Target) -> bool | None:
-        """Note a cancel on the execution. None: go on and claim; otherwise the answer for the message."""
-        engine, tag, execution_id = self.engine, message_tag(message.id), target.execution_id
-        if target.mode == "terminate":
-            return self._terminate(message, execution_id)
-        try:
-            engine.ledger.cancel_owned(execution_id, tag=tag, mode=target.mode, now=engine.now())
-        except ConditionFailed as failed:
-            item = failed.item
-            if item is not None and items.ENDED not in item and tag in items.strings(item, items.SPENT):
-                return True
-        else:
-            engine.poke(execution_id)
-            return True
-        try:
-            item = engine.ledger.request_cancel(execution_id, mode=target.mode)
-        except ConditionFailed as failed:
-            if failed.item is not None:
-                self._meets_ended(message, failed.item)
-            return True
-        return None if items.WORKFLOW in item else True  # a tombstone: the start that it overtook will find it
-
-    def _terminate(self, message: Message, execution_id: str) -> bool:
-        engine, now = self.engine, self.engine.now()
-        end = {
-            items.STATUS: "cancelled",
-            items.CANCEL: "terminate",
-            items.ENDED: now,
-            items.TTL: now // 1000 + int(engine.limits.retention),
-        }
-        while True:
-            try:
-                item = engine.ledger.terminate(execution_id, end)
-            except ConditionFailed as failed:
-                if failed.item is not None and items.ENDED in failed.item:
-                    if items.text(failed.item, items.CANCEL) == "terminate":
-                        delivery.remove_waiters(engine, failed.item)
-                        children.terminate_all(engine, execution_id)
-                    self._meets_ended(message, failed.item)
-                    return True
-            else:
-                break
-            try:  # it overtook the start: leave a tombstone
-                item = engine.ledger.request_cancel(execution_id, mode="terminate")
-            except ConditionFailed:
-                continue
-            if items.WORKFLOW not in item:
-                return True
-        notices.ended(engine, item)
-        traced.execution_ended(item)
-        engine.poke(execution_id)
-        delivery.remove_waiters(engine, item)
-        children.terminate_all(engine, execution_id)
-        self._duties(item)
-        return True
 
     # ---- ownership
 
@@ -290,7 +215,7 @@ class Worker:
         if item is None or items.WORKFLOW not in item:
             return True  # nothing was ever started under this id; a start will find what a resume or cancel left
         if items.ENDED in item:
-            self._meets_ended(message, item)
+            duties.repeat(engine, message, item)
             return True
         slots = Slots.of(engine, item)
         if tag in items.strings(item, items.SPENT):
@@ -338,7 +263,7 @@ class Worker:
         lease.release()
         if finished is not None:
             notices.ended(engine, finished, lease)
-            self._duties(finished)
+            duties.perform(self.engine, finished)
         elif slots is not None:
             slots.release(lease.holder.epoch)
         return True
@@ -367,36 +292,10 @@ class Worker:
             return False
         notices.ended(self.engine, finished)
         traced.execution_ended(finished)
-        self._duties(finished)
+        duties.perform(self.engine, finished)
         return True
 
     def _leave(self, message: Message, workflow_id: str) -> bool:
         _log.warning("there is no workflow %r in this application; its message stays in the queue", workflow_id)
         message.extend(min(_UNKNOWN_WORKFLOW_LONGEST, _UNKNOWN_WORKFLOW_RETRY * message.received))
         return False
-
-    def _meets_ended(self, message: Message, execution: Item) -> None:
-        """A message for an execution that has ended: what it asked for goes to the successor, if there is one.
-
-        An event's wake removes the waiter that it came for, a queue's wake the place in line.
-        """
-        body, engine = message.body, self.engine
-        if items.NEXT in execution and body.get("t") in ("resume", "cancel"):
-            engine.backend.inbox.send([Outgoing({**body, "x": items.text(execution, items.NEXT)})])
-        waiter = body.get("wt")
-        if isinstance(waiter, list):
-            partition, sk = (*cast("list[Any]", waiter), "", "")[:2]
-            if str(partition).startswith("t#") and str(sk).startswith("w#"):
-                engine.ledger.forget(str(partition), str(sk))
-        self._duties(execution, str(body.get("wsk") or ""))
-
-    def _duties(self, execution: Item, place: str = "") -> None:
-        """What follows from the end of an execution; every message that meets a finished one repeats it."""
-        self.engine.tell_end(items.text(execution, items.PK))
-        successors.start(self.engine, execution)
-        successors.close(self.engine, execution)
-        children.tell_parent(self.engine, execution)
-        slots = Slots.of(self.engine, execution)
-        if slots is not None:
-            slots.end(execution, place)
-        notices.tell(self.engine, execution, items.text(execution, items.STATUS))  # last: nobody here waits for it

@@ -8,11 +8,11 @@ from typing import Any
 from polos.core import items
 from polos.core.conditions import Item
 from polos.core.items import Key
-from polos.engine import children, commands, delivery
+from polos.engine import children, commands, delivery, duties
+from polos.engine.engine import Engine
 from polos.engine.steps import Attempts
 from polos.engine.vault import Vault
 from polos.engine.waits import Waits
-from polos.engine.worker import Worker
 from tests.chaos.sim.messages import Queue, Sent
 from tests.chaos.sim.ports import SimInbox
 from tests.chaos.sim.strands import Invocation, here
@@ -66,12 +66,12 @@ def tell_parent_first(engine: Any, execution: Item) -> None:
 
 
 _tell_parent = children.tell_parent
-_duties = Worker._duties  # pyright: ignore[reportPrivateUsage]
+_perform = duties.perform
 _late_duties: dict[Invocation, list[Callable[[], None]]] = {}
 
 
-def duties_later(self: Worker, execution: Item, place: str = "") -> None:
-    _late_duties.setdefault(here(), []).append(lambda: _duties(self, execution, place))
+def duties_later(engine: Engine, execution: Item, place: str = "") -> None:
+    _late_duties.setdefault(here(), []).append(lambda: _perform(engine, execution, place))
 
 
 _handle = Queue._handle  # pyright: ignore[reportPrivateUsage]
