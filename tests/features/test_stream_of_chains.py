@@ -38,6 +38,31 @@ async def test_stream_of_a_run_that_goes_on_as_new_ends_with_the_last_successor(
         assert found[-1].data["result"] == 3
 
 
+@law
+async def test_a_stream_takes_a_child_whose_start_is_on_its_way_for_one_that_has_not_begun(world: World) -> None:
+    @workflow(id="stream-late-child")
+    async def child(ctx: WorkflowContext) -> str:
+        return "done"
+
+    @workflow(id="stream-parent")
+    async def body(ctx: WorkflowContext) -> str:
+        return await ctx.step.invoke_and_wait("child", child)
+
+    async with world.deploy(body, child) as env:
+        handle = await env.start(body)
+        await world.begin().end()
+        assert (await env.describe(handle)).children == [f"{handle.id}/child"], "and nobody has claimed it"
+        following = asyncio.create_task(_collect(events.stream_workflow(env.client, body.id, handle.id)))
+        await asyncio.sleep(0.05)
+        await env.settle()
+        assert await env.finish(handle) == "done"
+        kinds = [
+            (one.event_type, one.data["_metadata"]["workflow_id"]) for one in await asyncio.wait_for(following, 10)
+        ]
+    assert kinds.count(("workflow_start", child.id)) == 1
+    assert kinds[-1] == ("workflow_finish", body.id)
+
+
 @pytest.mark.parametrize("how", ["cancelled", "terminated", "timed_out", "failed"])
 @law
 async def test_stream_that_is_followed_ends_when_the_run_is_ended(world: World, how: str) -> None:

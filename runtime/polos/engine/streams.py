@@ -16,6 +16,7 @@ from polos.engine import queries
 from polos.engine.commands import millis, moment
 from polos.engine.delivery import payload_of
 from polos.engine.engine import Engine
+from polos.errors import ExecutionNotFoundError
 from polos.types.types import ExecutionDetail, StepDetail, StreamEvent
 
 LOOK_EVERY = 0.3
@@ -90,7 +91,11 @@ class Follower:
         for number, step in enumerate(detail.steps):
             yield from self._of_step(topic, detail.id, step, about, number)
         for child in detail.children:
-            yield from self._of(queries.describe(self._engine, child), topic)
+            try:
+                found = queries.describe(self._engine, child)
+            except ExecutionNotFoundError:  # its start is on its way, or it has expired
+                continue
+            yield from self._of(found, topic)
         if detail.completed_at is not None:
             error = detail.error.model_dump() if detail.error is not None else None
             data = {"result": detail.result, "error": error, "status": detail.status, **about}
