@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from polos import EventPattern, InvalidPayloadError, WorkflowCancelledError, WorkflowContext, workflow
-from polos.core import items
 from polos.engine import controls
 from polos.engine.worker import Worker
 from polos.ports import Message
+from tests.features.held import lines
 from tests.features.listing import listed
 from tests.laws.worlds import World, law
 
@@ -23,10 +23,6 @@ async def statuses(world: World) -> list[str]:
 def release_of(world: World, number: str, name: str, message_id: str = "late") -> Message:
     body = {"t": "release", "c": ["workflow", name], "n": number}
     return Message(message_id, body, 1, lambda _: None)
-
-
-def lines(world: World, number: str) -> list[str]:
-    return [str(one[items.SK]).rpartition("#")[2] for one in world.table.query(items.hold(number))]
 
 
 @law
@@ -323,72 +319,6 @@ async def test_unpause_hands_over_a_long_line_near_the_end_of_its_invocation(wor
         await env.settle()
         assert lines(world, hold.number) == []
         assert [await env.finish(one) for one in handles] == list(range(120))
-
-
-@law
-async def test_a_process_reads_what_is_paused_once_in_15_seconds(world: World) -> None:
-    @workflow(id="held-budget")
-    async def body(ctx: WorkflowContext) -> None:
-        await ctx.step.run("work", world.effect)
-
-    async with world.deploy(body) as env:
-        world.limits(controls=15.0)
-
-        async def reads(count: int) -> int:
-            world.wire.lines.clear()
-            for _ in range(count):
-                await env.finish(await env.start(body))
-            return sum(1 for line in world.wire.lines if line == "get paused of h#")
-
-        await reads(1)
-        assert await reads(5) == 0
-        await env.advance(seconds=16)
-        assert await reads(5) == 1
-        env.requests.clear()
-        await env.client.pause_workflow(body)
-        assert {name: count for name, count in env.requests.items() if count} == {"UpdateItem": 1}
-
-
-@law
-async def test_a_process_hears_of_the_pause_of_another_within_15_seconds(world: World) -> None:
-    @workflow(id="held-other")
-    async def body(ctx: WorkflowContext) -> None:
-        await ctx.step.run("work", world.effect)
-
-    async with world.deploy(body) as env:
-        world.limits(controls=15.0)
-        await env.finish(await env.start(body))
-        world.table.put(items.keyed(items.CONTROLS, {"workflow:held-other": "1-somebody"}))
-        await env.finish(await env.start(body))  # not yet
-        await env.advance(seconds=16)
-        held = await env.start(body)
-        await env.settle()
-        assert (await env.describe(held)).status == "queued"
-        assert lines(world, "1-somebody") == [held.id]
-
-
-@law
-async def test_a_turn_under_way_hears_of_the_pause_of_another_within_15_seconds(world: World) -> None:
-    """What it knew when it began was old already, and its heartbeat comes later."""
-
-    @workflow(id="held-under-way")
-    async def body(ctx: WorkflowContext) -> None:
-        await ctx.step.run("first", world.env.harness.clock.advance, 10.0)
-        await ctx.step.run("second", world.effect)
-
-    @workflow(id="held-not-at-all")
-    async def other(ctx: WorkflowContext) -> None: ...
-
-    async with world.deploy(body, other) as env:
-        world.limits(controls=15.0)
-        await env.finish(await env.start(other))
-        world.table.put(items.keyed(items.CONTROLS, {"workflow:held-under-way": "1-somebody"}))
-        await env.advance(seconds=10)
-        held = await env.start(body)
-        await env.settle()
-        assert world.ran("second") == 0
-        await env.advance(seconds=5)
-        assert lines(world, "1-somebody") == [held.id]
 
 
 @law
