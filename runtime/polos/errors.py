@@ -261,7 +261,8 @@ class CrashLoopError(PolosError):
         self.execution_id, self.deaths = execution_id, deaths
         super().__init__(
             f"Execution {execution_id} was given up after {deaths} invocations in a row died without progress "
-            f"(out of memory, a killed process, a function timeout). Mend the cause, then retry the execution."
+            f"(out of memory, a killed process, a function timeout, a replay or a step that takes longer than an "
+            f"invocation may). Mend the cause, then retry the execution."
         )
 
     def __reduce__(self) -> tuple[object, ...]:

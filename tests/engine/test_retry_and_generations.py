@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 
 from polos import BatchWorkflowInput, WorkflowContext, WorkflowTimeoutError, workflow
 from polos.core import items
-from polos.ports import Outgoing
+from polos.core.identity import message_tag
+from polos.engine.ledger import Ledger
+from polos.ports import ConditionFailed, Outgoing
 from tests.laws.worlds import World, law
 
 
@@ -157,6 +160,31 @@ async def test_a_batch_that_is_begun_again_wakes_its_parent_once(world: World) -
         detail = await env.describe(handle)
         assert detail.invocations - before == 2, "one to begin the batch, one for its end"
         assert len(detail.children) == 3
+
+
+@law
+async def test_a_claim_that_comes_after_a_retry_takes_no_wake_with_it(world: World) -> None:
+    """The claim of the run that failed was sent twice, and its second copy is slow: it lands while the retried run
+    sleeps, for an invocation that is over. The timer's wake would leave a mark with it and be gone."""
+    flaky = Once()
+
+    @workflow(id="rg-late-claim", max_retries=0)
+    async def body(ctx: WorkflowContext) -> str:
+        got = await ctx.step.run("flaky", flaky, max_retries=0)
+        await ctx.step.wait_for("pause", seconds=10)
+        return got
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.settle()
+        (start,) = world.messages
+        await env.client.retry(handle.id)
+        await env.settle()
+        assert (await env.describe(handle)).status == "waiting"
+        now, tag = int(env.now.timestamp() * 1000), message_tag(start.id)
+        with contextlib.suppress(ConditionFailed):
+            Ledger(world.table).claim(handle.id, token="of before", tag=tag, now=now, until=now + 29_000, start=None)
+        assert await env.finish(handle) == "good"
 
 
 @law

@@ -366,3 +366,49 @@ async def test_a_body_whose_raw_wait_never_fits_into_an_invocation_fails_in_the_
         assert detail.error is not None
         assert (detail.status, detail.error.type) == ("failed", "CrashLoopError")
     assert len(entered) == 6, "the first of them has recorded something"
+
+
+@law
+async def test_a_replay_that_never_fits_into_an_invocation_fails_in_the_end(world: World) -> None:
+    """Each invocation has enough to do with reading what is recorded, and hands over before anything new begins."""
+
+    @workflow(id="td-replay")
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.wait_for("nap", minutes=1)
+        return await ctx.step.run("a", world.effect)
+
+    async with world.deploy(body, invocation_seconds=20) as env:
+        handle = await env.start(body)
+        await env.settle()
+        slow = [
+            world.wire.meanwhile(f"query  of {handle.id}", lambda: env.harness.clock.advance(12), nth=nth)
+            for nth in range(1, 20)
+        ]
+        with pytest.raises(WorkflowFailedError, match="CrashLoopError"):
+            await env.finish(handle)
+    assert (sum(one.reached for one in slow), world.ran("a")) == (9, 0), "five, three that make a pause, and the last"
+
+
+@law
+async def test_a_slow_replay_now_and_then_is_no_death(world: World) -> None:
+    """Four times nothing fits into an invocation, then something does; and again. Only such in a row are counted."""
+
+    @workflow(id="td-replay-now-and-then")
+    async def body(ctx: WorkflowContext) -> list[str]:
+        await ctx.step.wait_for("nap", minutes=1)
+        first = await ctx.step.run("a", slow_from_now, "a")
+        await ctx.step.wait_for("another", minutes=1)
+        return [first, await ctx.step.run("b", world.effect)]
+
+    async with world.deploy(body, invocation_seconds=20) as env:
+
+        def slow_from_now(value: str = "") -> str:
+            world.wire.quiet()
+            for nth in range(1, 8):  # the loads of four deaths, and of the three pauses after them
+                world.wire.meanwhile(f"query  of {handle.id}", lambda: env.harness.clock.advance(12), nth=nth)
+            return value
+
+        handle = await env.start(body)
+        await env.settle()
+        slow_from_now()
+        assert await env.finish(handle) == ["a", "b"]

@@ -72,3 +72,29 @@ async def test_a_turn_under_way_hears_of_the_pause_of_another_within_15_seconds(
         assert world.ran("second") == 0
         await env.advance(seconds=5)
         assert lines(world, "1-somebody") == [held.id]
+
+
+@law
+async def test_no_thread_goes_by_old_knowledge_while_another_reads(world: World) -> None:
+    """The read that is made once in 15 seconds is slow; meanwhile another execution begins in the same process."""
+
+    @workflow(id="held-beside")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("work", world.effect)
+
+    async with world.deploy(body) as env:
+        world.limits(controls=15.0)
+        await env.finish(await env.start(body))
+        await env.advance(seconds=16)
+        await env.start(body)
+        held = await env.start(body)
+        world.wire.lines.clear()
+        gate = world.wire.block("get paused of h#")
+        slow = world.begin()
+        await gate.reach()
+        world.table.put(items.keyed(items.CONTROLS, {"workflow:held-beside": "1-somebody"}))
+        await world.begin().end()
+        assert world.ran("work") == 1
+        assert lines(world, "1-somebody") == [held.id]
+        gate.release()
+        await slow.end()

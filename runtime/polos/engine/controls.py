@@ -1,8 +1,8 @@
 """Pausing a whole queue or a whole workflow: what is held, the line of those that met the hold, and letting them go.
 
-One item of the table names all that is paused, each with a number of its own pause. A process reads it at most once in
-`Limits.controls` seconds, and believes it for so long; that something is paused it believes only after a read that
-comes after its place in the line.
+One item of the table names all that is paused, each with a number of its own pause. A process believes what it has read
+for `Limits.controls` seconds, then reads it again; that something is paused it believes only after a read that comes
+after its place in the line.
 
     held     put place in the line of that pause, then read the item: still that pause: suspend;  otherwise go on
     unpause  SEND release, then remove the pause IF it is of that number; the handler does the same, then until the
@@ -62,7 +62,10 @@ class Hold:
 
 
 class Controls:
-    """What is paused, as far as this process knows. Thread-safe; no thread waits for the read of another."""
+    """What is paused, as far as this process knows. Thread-safe.
+
+    No thread waits for the read of another, nor goes on by what is too old meanwhile: it reads for itself.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -76,9 +79,7 @@ class Controls:
         now = self._engine.clock.monotonic()
         with self._lock:
             known, read_at = self._known, self._read_at
-            old = read_at is None or now - read_at > self._engine.limits.controls
-            if old and read_at is not None:
-                self._read_at = now  # one thread reads; the others go on with what is known
+        old = read_at is None or now - read_at > self._engine.limits.controls
         return _find(self._read() if old else known, execution)
 
     def may_begin(self, execution: Item) -> bool:

@@ -1,7 +1,7 @@
 """How a turn ends: asleep, handed over, or with the execution finished. Laws: L5, L12, L13, L14, L15.
 
 suspend    update x IF epoch mine and wake = W, else read again
-hand over  SEND wake, then suspend; no death is counted, unless a step had to be cut off
+hand over  SEND wake, then suspend; that is a death if nothing was recorded, unless a pause was the reason
 finish     what is too long for x is written beside it, under one's own epoch; then update x IF epoch mine and open
 """
 
@@ -134,8 +134,8 @@ class Endings:
         if movable or turn.attempts.running or turn.cut or near:
             self._lease.check()
             self._engine.wake(turn.execution_id, turn.workflow.id, delay=_AFTER_THE_SUSPEND)
-            unrecorded = turn.cut or running.busy or running.quiet_for is not None  # it begins anew, perhaps for ever
-            reached = self.base() if unrecorded else turn.epoch
+            unrecorded = turn.cut or running.busy or running.quiet_for is not None
+            reached = turn.epoch if turn.pace.paused and not unrecorded else self.base()  # or it could go on for ever
             self._give_back({items.STATUS: "running", items.PROGRESS: reached}, again=unrecorded)
             return None
         if not turn.replay.open:
@@ -290,26 +290,27 @@ class Endings:
 
     def _finish(self, status: str, outcome: dict[str, Value]) -> Item:
         """The terminal write. Whoever was first stands; the stored item is returned for the duties."""
+        turn = self._turn
         try:
             outcome = {**self._final_state(), **outcome}
         except (SerializationError, PayloadTooLargeError) as error:
             if status == "completed":
                 return self.fail(error)
-            _log.warning("execution %s: its final state is not kept: %s", self._turn.execution_id, error)
-        spans = self._turn.spans
+            _log.warning("execution %s: its final state is not kept: %s", turn.execution_id, error)
+        spans = turn.spans
         if spans is not None and spans.held:
             spans.run_failed()
             outcome = {items.TRACED: spans.until(again=True), **outcome}  # a retry runs the last piece anew
         self._lease.check()
         now = self._engine.now()
         end: dict[str, Value] = {items.STATUS: status, items.ENDED: now, **outcome}
-        if not successors.is_first(self._turn.execution, outcome):
+        if not successors.is_first(turn.execution, outcome):
             end[items.TTL] = now // 1000 + int(self._engine.limits.retention)
         try:
-            item = self._engine.ledger.finish(self._lease.holder, end)
+            item = self._engine.ledger.finish(self._lease.holder, turn.spent_tag, end)
         except ConditionFailed as failed:
             if failed.item is None or items.ENDED not in failed.item:
-                raise Lost(self._turn.execution_id) from None
+                raise Lost(turn.execution_id) from None
             item = failed.item
             if item.get(items.FINISHER) != self._lease.holder.token:
                 return item  # somebody else's end; otherwise only the reply was lost

@@ -143,10 +143,14 @@ class Ledger:
         change = Change(default={items.CANCEL_AT: tick, items.CANCEL: mode, items.STRUCK: [now, asked]})
         return self.table.update(holder.key, change, holder.fence)
 
-    def finish(self, holder: Holder, attributes: Mapping[str, Value]) -> Item:
-        """The one terminal write (L12)."""
+    def finish(self, holder: Holder, tag: str, attributes: Mapping[str, Value]) -> Item:
+        """The one terminal write (L12), which spends the message it came by, too.
+
+        Race "claim that comes after a retry".
+        """
         change = Change(
             set={**attributes, items.FINISHER: holder.token},
+            append={items.SPENT: [tag]},
             remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR),
         )
         return self.table.update(holder.key, change, AllOf(holder.fence, OPEN))

@@ -240,7 +240,7 @@ class Worker:
     def _run(self, message: Message, claimed: _Claimed, remaining: Callable[[], float | None]) -> bool:
         engine, item, lease = self.engine, claimed.execution, claimed.lease
         if retention.may_be_lost(engine, item):
-            return self._fail(lease.holder, HistoryExpiredError(lease.holder.execution_id))
+            return self._fail(message, lease.holder, HistoryExpiredError(lease.holder.execution_id))
         workflow = engine.workflows().get(items.text(item, items.WORKFLOW))
         if workflow is None:
             return self._unknown_workflow(message, claimed)
@@ -274,9 +274,9 @@ class Worker:
         workflow_id = items.text(item, items.WORKFLOW)
         if items.number(item, items.RAN):
             return self._leave(message, workflow_id)
-        return self._fail(holder, WorkflowNotFoundError(workflow_id, self.engine.workflows()))
+        return self._fail(message, holder, WorkflowNotFoundError(workflow_id, self.engine.workflows()))
 
-    def _fail(self, holder: Holder, error: PolosError) -> bool:
+    def _fail(self, message: Message, holder: Holder, error: PolosError) -> bool:
         """End an execution that no body can run."""
         failure = Failure.from_exception(error, 1)
         now = self.engine.now()
@@ -287,7 +287,7 @@ class Worker:
             items.FAILURE: items.as_document(failure.to_json()),
         }
         try:
-            finished = self.engine.ledger.finish(holder, end)
+            finished = self.engine.ledger.finish(holder, message_tag(message.id), end)
         except ConditionFailed:
             return False
         notices.ended(self.engine, finished)
