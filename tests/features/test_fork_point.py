@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
 from polos import BatchWorkflowInput, InvalidPayloadError, WorkflowContext, workflow
+from polos.ports import ConditionFailed
 from tests.features.listing import listed
 from tests.features.orders import Order
 from tests.laws.worlds import World, law
@@ -95,3 +97,35 @@ async def test_fork_refuses_what_the_source_does_not_have(world: World) -> None:
         with pytest.raises(InvalidPayloadError, match="count"):
             await env.client.fork(handle.id, input={"item": "hat", "count": "many"})
         assert len(await listed(env)) == 1
+
+
+@law
+async def test_no_put_of_a_fork_that_comes_once_more_undoes_what_the_fork_did(world: World) -> None:
+    """The client library repeats a put whose reply was lost, and the first one may land long after the second."""
+
+    @workflow(id="exec-fork-puts")
+    async def body(ctx: WorkflowContext) -> list[int]:
+        one = await ctx.step.run("one", world.effect, 1)
+        await ctx.step.wait_for("nap", hours=1)
+        return [one, await ctx.step.run("last", world.effect, 2)]
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.finish(handle)
+        puts: list[tuple[Any, ...]] = []
+        put = type(world.table).put
+
+        def noted(table: Any, *put_what: Any) -> None:
+            puts.append(put_what)
+            put(table, *put_what)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(world.table), "put", noted)
+            fork = await env.client.fork(handle.id, from_step="last")
+        assert len(puts) >= 2
+        assert await env.finish(fork) == [1, 2]
+        before = world.records(fork)
+        for one in puts:
+            with contextlib.suppress(ConditionFailed):
+                put(world.table, *one)
+        assert world.records(fork) == before
