@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import enum
 from typing import Annotated, Any
 
 import pydantic
@@ -11,6 +13,10 @@ from pydantic import Field
 from polos.core.codec import MISSING, roundtrip, validate
 from polos.errors import InvalidPayloadError
 from tests.core.codec_values import Address, Movie, Order, Point, Thing
+
+
+class Kind(enum.Enum):
+    SHORT = "short"
 
 
 def test_validate_gives_the_annotated_type() -> None:
@@ -44,6 +50,28 @@ def test_validate_keeps_the_order_of_a_union() -> None:
     assert validate(True, left, what="x") == 1
     assert validate("1", left, what="x") == 1
     assert validate("1", right, what="x") == "1"
+
+
+class Visit(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+
+    at: dt.datetime
+    kind: Kind
+    guests: int
+
+
+def test_a_strict_model_takes_what_json_says_and_converts_nothing_else() -> None:
+    """A payload from the command line or from an event has no other way to say a moment."""
+    said = {"at": "2026-01-01T00:00:00Z", "kind": "short", "guests": 2}
+    visit = Visit(at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), kind=Kind.SHORT, guests=2)
+    assert validate(said, Visit, what="x") == visit
+    assert validate([said], list[Visit], what="x") == [visit]
+    assert validate(visit.model_dump(), Visit, what="x") == visit
+    with pytest.raises(InvalidPayloadError) as caught:
+        validate({**said, "guests": "2"}, Visit, what="x")
+    assert caught.value.errors == ("guests: Input should be a valid integer",)
+    with pytest.raises(InvalidPayloadError, match="at: Input should be"):
+        validate({**said, "guests": (2,)}, Visit, what="x")
 
 
 def test_12_validate_names_each_field() -> None:

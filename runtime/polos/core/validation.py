@@ -5,6 +5,8 @@ The one place where data is converted; records are not (see `codec`). The caller
 
 from __future__ import annotations
 
+import contextlib
+import json
 import types
 import typing
 from typing import Any, Final, cast
@@ -27,7 +29,7 @@ def validate(value: object, annotation: object, *, what: str) -> object:
     if annotation is MISSING or annotation is Any:
         return value
     try:
-        found = _adapter(annotation).validate_python(value)
+        found = _validated(value, _adapter(annotation))
     except pydantic.ValidationError as error:
         lines = tuple(
             f"{'.'.join(str(part) for part in found['loc']) or '(the whole value)'}: {found['msg']}"
@@ -47,6 +49,28 @@ def validate(value: object, annotation: object, *, what: str) -> object:
     if type(found) is pydantic.BaseModel:
         return validate(value, _without_base_model(annotation, what), what=what)
     return found
+
+
+def _validated(value: object, adapter: pydantic.TypeAdapter[Any]) -> object:
+    """Data that JSON can hold may say a moment, an enum member or bytes as JSON does, also to a strict model."""
+    try:
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        text = _as_json(value)
+        if text is None:
+            raise
+        try:
+            return adapter.validate_json(text)
+        except pydantic.ValidationError as fewer:
+            raise (fewer if fewer.error_count() < error.error_count() else error) from None
+
+
+def _as_json(value: object) -> str | None:
+    """The text that JSON has for a dict or a list; None if what it says is not quite the value."""
+    with contextlib.suppress(TypeError, ValueError, RecursionError):
+        text = json.dumps(value, allow_nan=False)
+        return text if isinstance(value, dict | list) and json.loads(text) == value else None
+    return None
 
 
 def _without_base_model(annotation: object, what: str) -> object:
