@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -18,6 +20,7 @@ from polos.errors import ExecutionNotFoundError, ExecutionStateError, UsageError
 OPEN: Final = ("queued", "running", "waiting")
 MENDABLE: Final = ("failed",)
 _PAGE = 500
+_SLICE: Final = 0.2
 
 OneOrNone = Annotated[str | None, typer.Argument(metavar="ID", help="The execution's id; or else give a filter.")]
 OfWorkflow = Annotated[
@@ -96,9 +99,10 @@ def _ask(act: Act, found: list[str], choice: Choice) -> None:
     count = "1 execution" if len(found) == 1 else f"{len(found)} executions"
     status = choice.status or _or(act.statuses)
     stderr().print(f"{count}{of}, {status}, for example {found[0]}")
-    sys.stderr.write(f"{act.name} {'it' if len(found) == 1 else 'all of them'}? [y/N] ")
-    sys.stderr.flush()
-    answer = _answer()
+    with _interruptible():
+        sys.stderr.write(f"{act.name} {'it' if len(found) == 1 else 'all of them'}? [y/N] ")
+        sys.stderr.flush()
+        answer = _line()
     if not answer:
         sys.stderr.write("\n")
         raise UsageError("Nothing was changed: nobody is there to ask; give --yes.")
@@ -106,16 +110,25 @@ def _ask(act: Act, found: list[str], choice: Choice) -> None:
         raise Interrupted("nothing was changed.")
 
 
-def _answer() -> str:
-    """A line from standard input. Ctrl-C ends it at once: asyncio's handler would wait for the line."""
+@contextlib.contextmanager
+def _interruptible() -> Generator[None]:
+    """Ctrl-C ends what is inside at once: asyncio's handler would wait for its end."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return sys.stdin.readline()
+        yield
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         raise Interrupted("nothing was changed.") from None
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _line() -> str:
+    """A line from standard input. It waits in slices: a read is not ended by a Ctrl-C that comes just before it."""
+    with contextlib.suppress(OSError, ValueError):  # there is no file, or the system can't wait for it
+        while not select.select([sys.stdin], [], [], _SLICE)[0]:
+            pass
+    return sys.stdin.readline()
 
 
 async def _try(polos: Polos, act: Act, execution_id: str) -> dict[str, Any]:
