@@ -42,3 +42,16 @@ def test_a_late_message_for_the_first_of_a_chain_does_not_start_its_last_link() 
     for seed in range(60):
         assert simulate(seed, plan=plan, faults=False).violations == []
     assert simulate(30264, shape="chain").violations == []
+
+
+def test_a_further_attempt_of_a_step_binds_no_order() -> None:
+    """The body asked for it before it was handed anything: the order, of which nothing follows, may change later."""
+    parts = (
+        (Op("step", "s1"),),
+        (Op("spawn", "c1", parts=((),)),),
+        (Op("step", "s2", fails=1, delay=0.1, once=True),),
+        (Op("step", "s3", seconds=0.5, fails=1, delay=0.1, once=True),),
+    )
+    plan = Plan("once", (Root("x0", "sim-main", (Op("gather", parts=parts),)),))
+    for seed in range(20):
+        assert simulate(seed, plan=plan, faults=False).violations == []

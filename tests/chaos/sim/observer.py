@@ -136,7 +136,7 @@ class Observer:
             x = self._table.peek(key.pk, items.EXECUTION) or {}
             self._owns(invocation, key.pk, x, f"sends {name} {key.sk}")
         if name in _FOLLOWS:
-            self._commit(invocation, f"{name} {key.sk}")
+            self._commit(invocation, f"{name} {key.sk}", binds=items.number(item, items.ATTEMPTS) <= 1)
 
     def sends_update(self, invocation: Invocation, name: str, key: Key, change: Change) -> None:
         if name == "claim":
@@ -174,8 +174,12 @@ class Observer:
             execution_id, -1
         )
 
-    def _commit(self, invocation: Invocation, what: str) -> None:
-        """L8: an effect binds the order of all that the body was handed before it."""
+    def _commit(self, invocation: Invocation, what: str, *, binds: bool = True) -> None:
+        """L8: an effect binds the order of all that the body was handed before it.
+
+        A further attempt of a step binds nothing new: the body asked for the step before the first, and may have been
+        handed more since, of which nothing follows. But it must not contradict what is bound.
+        """
         run = invocation.run
         if run is None or run.replay.closing or not run.trail or run.execution_id not in invocation.claims:
             return
@@ -188,7 +192,7 @@ class Observer:
                     f"before {what}"
                 )
                 return
-        if len(trail) > len(bound):
+        if binds and len(trail) > len(bound):
             self.committed[place] = list(trail)
 
     # ---- invocations
