@@ -55,3 +55,22 @@ def test_a_further_attempt_of_a_step_binds_no_order() -> None:
     plan = Plan("once", (Root("x0", "sim-main", (Op("gather", parts=parts),)),))
     for seed in range(20):
         assert simulate(seed, plan=plan, faults=False).violations == []
+
+
+def test_a_cancel_may_strike_before_what_only_a_failed_run_of_the_body_was_handed() -> None:
+    parts = (
+        (Op("try", parts=((Op("step", "s1", seconds=0.1),), (Op("step", "s2", seconds=0.5),))),),
+        (Op("boom", fails=1),),
+        (Op("step", "s3", seconds=40.0),),
+    )
+    root = Root("x0", "sim-main", (Op("gather", parts=parts),))
+    for seed in range(30):
+        plan = Plan("mixed", (root,), (Act("cancel", 1.0 + 0.1 * seed, "x0"),))
+        assert simulate(seed, plan=plan, faults=False).violations == []
+
+
+def test_who_wins_a_race_may_be_cancelled_in_it_if_its_owner_died_before_the_order_was_written() -> None:
+    racers = tuple((Op("step", key, seconds=0.5),) for key in ("s2", "s3", "s4"))
+    program = (Op("try", parts=((Op("step", "s1", seconds=40.0),), (Op("first", parts=racers),))),)
+    plan = Plan("mixed", (Root("x0", "sim-main", program),), (Act("cancel", 3.1, "x0"),))
+    assert simulate(141, plan=plan).violations == []

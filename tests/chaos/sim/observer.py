@@ -15,7 +15,7 @@ from polos.core import items
 from polos.core.conditions import Change, Item
 from polos.core.items import Key
 from polos.ports import Event, Outgoing
-from tests.chaos.sim.interpreter import Run
+from tests.chaos.sim.interpreter import CANCELLED, Run
 from tests.chaos.sim.library import Library
 from tests.chaos.sim.programs import Op, Plan
 from tests.chaos.sim.strands import here
@@ -111,8 +111,10 @@ class Observer:
         """A body was handed an outcome."""
         place = run.execution_id, op.key
         before = self.written.values.setdefault(place, entry[1])
-        if before != entry[1] and "cancelled" not in (before, entry[1]):
+        if before != entry[1] and (CANCELLED not in (before, entry[1]) or self._binds(run, (op.key, before))):
             self._flag(f"L2: step {op.key} of {run.execution_id} was {before} and is {entry[1]}")
+        elif before == CANCELLED:
+            self.written.values[place] = entry[1]
         if op.kind == "event" and entry[1].startswith("('event'"):
             if any(value == entry[1] and key != op.key for key, value in run.trail[:-1]):
                 self._flag(f"L10: {run.execution_id} takes the event {entry[1]} twice")
@@ -121,6 +123,11 @@ class Observer:
             tolerance = 1000 * self._world.faults.skew + 1
             if items.number(record, items.DUE) > self._world.now_ms + tolerance:
                 self._flag(f"the timer {op.key} of {run.execution_id} ends before it is due")
+
+    def _binds(self, run: Run, entry: tuple[str, str]) -> bool:
+        """Whether something has followed from what a body was handed. If not, it may be cancelled at that operation in
+        its next run, or not be cancelled there any more."""
+        return entry in self.committed.get(self.place_of(run.execution_id), ())
 
     def triggered(self, execution_id: str, event_ids: Sequence[str]) -> None:
         for event_id in event_ids:
