@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.chaos.sim import faults
 from tests.chaos.sim.programs import Act, Op, Plan, Root
 from tests.chaos.sim.simulate import simulate
 
@@ -74,3 +75,11 @@ def test_who_wins_a_race_may_be_cancelled_in_it_if_its_owner_died_before_the_ord
     program = (Op("try", parts=((Op("step", "s1", seconds=40.0),), (Op("first", parts=racers),))),)
     plan = Plan("mixed", (Root("x0", "sim-main", program),), (Act("cancel", 3.1, "x0"),))
     assert simulate(141, plan=plan).violations == []
+
+
+def test_what_waits_for_a_kept_letter_goes_on_when_a_person_sends_it_back() -> None:
+    """A child has ended, and the message that would have it tell its parent was given up as often as can be."""
+    root = Root("x0", "sim-main", (Op("child", "c1", parts=((),)),))
+    plan = Plan("letters", (root,), receives=1, strikes=(("send wake", faults.THROTTLED),))
+    for seed in range(60):
+        assert simulate(seed, plan=plan).violations == []
