@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.chaos.sim import faults
 from tests.chaos.sim.programs import Act, Op, Plan, Root
 from tests.chaos.sim.simulate import simulate
 
@@ -42,3 +43,43 @@ def test_a_late_message_for_the_first_of_a_chain_does_not_start_its_last_link() 
     for seed in range(60):
         assert simulate(seed, plan=plan, faults=False).violations == []
     assert simulate(30264, shape="chain").violations == []
+
+
+def test_a_further_attempt_of_a_step_binds_no_order() -> None:
+    """The body asked for it before it was handed anything: the order, of which nothing follows, may change later."""
+    parts = (
+        (Op("step", "s1"),),
+        (Op("spawn", "c1", parts=((),)),),
+        (Op("step", "s2", fails=1, delay=0.1, once=True),),
+        (Op("step", "s3", seconds=0.5, fails=1, delay=0.1, once=True),),
+    )
+    plan = Plan("once", (Root("x0", "sim-main", (Op("gather", parts=parts),)),))
+    for seed in range(20):
+        assert simulate(seed, plan=plan, faults=False).violations == []
+
+
+def test_a_cancel_may_strike_before_what_only_a_failed_run_of_the_body_was_handed() -> None:
+    parts = (
+        (Op("try", parts=((Op("step", "s1", seconds=0.1),), (Op("step", "s2", seconds=0.5),))),),
+        (Op("boom", fails=1),),
+        (Op("step", "s3", seconds=40.0),),
+    )
+    root = Root("x0", "sim-main", (Op("gather", parts=parts),))
+    for seed in range(30):
+        plan = Plan("mixed", (root,), (Act("cancel", 1.0 + 0.1 * seed, "x0"),))
+        assert simulate(seed, plan=plan, faults=False).violations == []
+
+
+def test_who_wins_a_race_may_be_cancelled_in_it_if_its_owner_died_before_the_order_was_written() -> None:
+    racers = tuple((Op("step", key, seconds=0.5),) for key in ("s2", "s3", "s4"))
+    program = (Op("try", parts=((Op("step", "s1", seconds=40.0),), (Op("first", parts=racers),))),)
+    plan = Plan("mixed", (Root("x0", "sim-main", program),), (Act("cancel", 3.1, "x0"),))
+    assert simulate(141, plan=plan).violations == []
+
+
+def test_what_waits_for_a_kept_letter_goes_on_when_a_person_sends_it_back() -> None:
+    """A child has ended, and the message that would have it tell its parent was given up as often as can be."""
+    root = Root("x0", "sim-main", (Op("child", "c1", parts=((),)),))
+    plan = Plan("letters", (root,), receives=1, strikes=(("send wake", faults.THROTTLED),))
+    for seed in range(60):
+        assert simulate(seed, plan=plan).violations == []

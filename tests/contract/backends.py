@@ -6,6 +6,7 @@ that is possible.
 
 from __future__ import annotations
 
+import abc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ class Held:
         return dict(self.message.body)
 
 
-class Side:
+class Side(abc.ABC):
     """One process on a backend."""
 
     def __init__(self, clock: VirtualClock, backend: Backend) -> None:
@@ -51,14 +52,16 @@ class Side:
         self.topics, self.payloads, self.recurrences = backend.topics, backend.payloads, backend.recurrences
         self.default_bus = backend.default_bus
 
+    @abc.abstractmethod
     def receive(self) -> Held | None:
         """One message that is due, hidden from others for a while."""
-        raise NotImplementedError
 
     def peer(self) -> Side:
         return self
 
-    def close(self) -> None: ...
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Drop it and its peers."""
 
     def receive_all(self, *, done: bool = True) -> list[Held]:
         """Everything that is due."""

@@ -5,6 +5,7 @@ A tree nests no deeper than `MAX_DEPTH` values, counted alike on both ways, so t
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import json
 from collections.abc import Generator, Iterable, Mapping
@@ -51,7 +52,7 @@ def _show(path: list[Segment]) -> str:
     return text
 
 
-class _Walker:
+class _Walker(abc.ABC):
     """What the writer and the reader share: the walk, where it is, and how it says that it goes no further.
 
     A container is a generator that yields (where, part) and is sent what became of the part, so that the depth of a
@@ -102,10 +103,11 @@ class _Walker:
             else:
                 self.path.pop()
 
+    @abc.abstractmethod
     def _enter(self, part: object) -> object:
         """What becomes of `part`, or the generator that finds it out."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _leave(self) -> None:
         """Called when a container is done."""
 
@@ -268,6 +270,9 @@ class Reader(_Walker):
                 self.fail(f"is a malformed {tag!r}: {error}", error)
         self._deepen()
         return self._composite(tag, node)
+
+    def _leave(self) -> None:
+        """There is nothing to note: what is open cannot come again inside itself, as in values of the writer."""
 
     def _composite(self, tag: str, node: scalars.Node) -> Container:
         try:

@@ -32,6 +32,7 @@ class Ending:
         world.faults.stop()
         world.run()
         self._unpause()
+        self._send_kept()
         for _ in range(_ROUNDS):
             if world.violations:
                 return
@@ -74,6 +75,16 @@ class Ending:
         if not world.violations:
             world.run()
             holds.let_go()
+
+    def _send_kept(self) -> None:
+        """Have a person send back the letters that only a person can judge: what they were about may wait for that."""
+        world = self._world
+        if world.violations or not world.queue.kept:
+            return
+        world.queue.send_kept()
+        world.run()
+        for _, reason in world.queue.kept:
+            self._flag(f"a letter that was sent back is kept again: {reason}")
 
     def _left_by_given_up(self, x: Item) -> bool:
         """Whether the lease is that of an owner whose message was given up, by a copy, before it came to claim.

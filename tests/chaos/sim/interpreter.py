@@ -26,6 +26,9 @@ QUEUES = {"q1": Queue("q1", concurrency_limit=1), "q2": Queue("q2", concurrency_
 TRIGGER_TOPIC, BATCH_TOPIC = "t3", "t4"
 NATIVE = EventPattern({"source": ["shop"]})
 NATIVES = ("sim-native", "sim-natives")
+_STRUCK = "cancelled"
+CANCELLED = repr(_STRUCK)
+"""How a trail says that a cancel struck the body at an operation, instead of what the operation came to."""
 
 
 class Failing(Exception):
@@ -132,7 +135,7 @@ async def _durable(ctx: WorkflowContext, run: Run, op: Op) -> None:
             raise
     except asyncio.CancelledError:
         if run.replay.branch:
-            run.saw(op, "cancelled")
+            run.saw(op, _STRUCK)
         raise
     else:
         run.saw(op, value)

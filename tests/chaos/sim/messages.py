@@ -58,6 +58,14 @@ class Queue:
         wire = -self._world.faults.delay * log(self._world.random.random())
         self._world.at(delay + wire, self._deliver, message, 0, False)
 
+    def send_kept(self) -> None:
+        """What a person does with kept letters of ours (docs/operating.md): each body goes back into the queue."""
+        kept, self.kept = self.kept, []
+        for body, _ in kept:
+            if self._world.trace is not None:
+                self._world.trace.line(f"a person sends back {_short(body)}")
+            self.enqueue(body)
+
     def _deliver(self, message: Sent, generation: int, copy: bool) -> None:
         world = self._world
         if message.deleted and not (copy and world.random.random() < 0.5):

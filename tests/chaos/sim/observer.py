@@ -15,7 +15,7 @@ from polos.core import items
 from polos.core.conditions import Change, Item
 from polos.core.items import Key
 from polos.ports import Event, Outgoing
-from tests.chaos.sim.interpreter import Run
+from tests.chaos.sim.interpreter import CANCELLED, Run
 from tests.chaos.sim.library import Library
 from tests.chaos.sim.programs import Op, Plan
 from tests.chaos.sim.strands import here
@@ -111,8 +111,10 @@ class Observer:
         """A body was handed an outcome."""
         place = run.execution_id, op.key
         before = self.written.values.setdefault(place, entry[1])
-        if before != entry[1] and "cancelled" not in (before, entry[1]):
+        if before != entry[1] and (CANCELLED not in (before, entry[1]) or self._binds(run, (op.key, before))):
             self._flag(f"L2: step {op.key} of {run.execution_id} was {before} and is {entry[1]}")
+        elif before == CANCELLED:
+            self.written.values[place] = entry[1]
         if op.kind == "event" and entry[1].startswith("('event'"):
             if any(value == entry[1] and key != op.key for key, value in run.trail[:-1]):
                 self._flag(f"L10: {run.execution_id} takes the event {entry[1]} twice")
@@ -121,6 +123,11 @@ class Observer:
             tolerance = 1000 * self._world.faults.skew + 1
             if items.number(record, items.DUE) > self._world.now_ms + tolerance:
                 self._flag(f"the timer {op.key} of {run.execution_id} ends before it is due")
+
+    def _binds(self, run: Run, entry: tuple[str, str]) -> bool:
+        """Whether something has followed from what a body was handed. If not, it may be cancelled at that operation in
+        its next run, or not be cancelled there any more."""
+        return entry in self.committed.get(self.place_of(run.execution_id), ())
 
     def triggered(self, execution_id: str, event_ids: Sequence[str]) -> None:
         for event_id in event_ids:
@@ -136,7 +143,7 @@ class Observer:
             x = self._table.peek(key.pk, items.EXECUTION) or {}
             self._owns(invocation, key.pk, x, f"sends {name} {key.sk}")
         if name in _FOLLOWS:
-            self._commit(invocation, f"{name} {key.sk}")
+            self._commit(invocation, f"{name} {key.sk}", binds=items.number(item, items.ATTEMPTS) <= 1)
 
     def sends_update(self, invocation: Invocation, name: str, key: Key, change: Change) -> None:
         if name == "claim":
@@ -174,8 +181,12 @@ class Observer:
             execution_id, -1
         )
 
-    def _commit(self, invocation: Invocation, what: str) -> None:
-        """L8: an effect binds the order of all that the body was handed before it."""
+    def _commit(self, invocation: Invocation, what: str, *, binds: bool = True) -> None:
+        """L8: an effect binds the order of all that the body was handed before it.
+
+        A further attempt of a step binds nothing new: the body asked for the step before the first, and may have been
+        handed more since, of which nothing follows. But it must not contradict what is bound.
+        """
         run = invocation.run
         if run is None or run.replay.closing or not run.trail or run.execution_id not in invocation.claims:
             return
@@ -188,7 +199,7 @@ class Observer:
                     f"before {what}"
                 )
                 return
-        if len(trail) > len(bound):
+        if binds and len(trail) > len(bound):
             self.committed[place] = list(trail)
 
     # ---- invocations
