@@ -13,6 +13,7 @@ import pytest
 
 from polos import WorkflowContext, WorkflowFailedError, WorkflowTimeoutError, workflow
 from polos.errors import BackendError
+from tests.laws.wire import in_heartbeat
 from tests.laws.worlds import World, law
 
 
@@ -232,7 +233,7 @@ async def test_a_heartbeat_that_cannot_read_the_pauses_goes_on(world: World) -> 
         return await ctx.step.run("long", long)
 
     async with world.deploy(body) as env:
-        fault = world.wire.meanwhile("get paused of h#", raises(BackendError("down")), nth=2)
+        fault = world.wire.meanwhile("get paused of h#", raises(BackendError("down")), only=in_heartbeat)
         world.limits(renew=0.002, controls=-1.0)
         handle = await env.start(body)
         owner = world.begin()

@@ -23,9 +23,21 @@ _INVOCATION = ("polos-invocation", "polos-record", "polos-heartbeat", "law")
 PATIENCE = 20.0
 
 
+def in_heartbeat() -> bool:
+    """Whether the calling thread is one that renews a lease, and not one that runs the turn."""
+    return threading.current_thread().name.startswith("polos-heartbeat")
+
+
+def _always() -> bool:
+    return True
+
+
 @dataclasses.dataclass(eq=False)
 class Fault:
-    """Something that happens at the `nth` request whose line matches. `hit` is that line, once it has happened."""
+    """Something that happens at the `nth` request whose line matches. `hit` is that line, once it has happened.
+
+    Requests are not counted where `only`, which is asked on the thread that makes them, says no.
+    """
 
     pattern: re.Pattern[str]
     nth: int
@@ -33,7 +45,7 @@ class Fault:
     act: Callable[[], None]
     seen: int = 0
     hit: str | None = None
-    only: Callable[[], bool] = lambda: True
+    only: Callable[[], bool] = _always
 
     def takes(self, line: str, after: bool) -> bool:
         if self.hit is not None or after != self.after or not self.pattern.search(line) or not self.only():
@@ -95,9 +107,17 @@ class Wire:
 
         return Gate(self._add(Fault(re.compile(at), nth, after, wait)), arrived, opened)
 
-    def meanwhile(self, at: str, do: Callable[[], object], *, nth: int = 1, after: bool = False) -> Fault:
+    def meanwhile(
+        self,
+        at: str,
+        do: Callable[[], object],
+        *,
+        nth: int = 1,
+        after: bool = False,
+        only: Callable[[], bool] = _always,
+    ) -> Fault:
         """`do` happens before (or after) the nth matching request, while its invocation stands still."""
-        return self._add(Fault(re.compile(at), nth, after, lambda: do() and None))
+        return self._add(Fault(re.compile(at), nth, after, lambda: do() and None, only=only))
 
     def _add(self, fault: Fault) -> Fault:
         with self._lock:
