@@ -83,3 +83,10 @@ def test_what_waits_for_a_kept_letter_goes_on_when_a_person_sends_it_back() -> N
     plan = Plan("letters", (root,), receives=1, strikes=(("send wake", faults.THROTTLED),))
     for seed in range(60):
         assert simulate(seed, plan=plan).violations == []
+
+
+def test_a_run_whose_end_takes_months_is_swept_until_it_is_over() -> None:
+    """Each suspend is resumed ten days later; the sweep went by whether anything else was still to happen."""
+    program = tuple(Op("suspend", f"u{number}") for number in range(9))
+    plan = Plan("expiry", (Root("x0", "sim-main", program),), horizon=74 * 86_400.0)
+    assert simulate(1, plan=plan, faults=False).violations == []

@@ -55,15 +55,15 @@ class Expiry:
                 del self._until[key]
 
     def begin(self, table: SimTable) -> None:
-        """Have the sweep run every ten days, as long as something else is still to happen: a run must end."""
+        """Have the sweep run every ten days, the last time once nothing else is to happen: a run must end."""
         if self._horizon is not None and not self._sweeps:
             self._sweeps = True
             self._world.at(_BETWEEN, self._sweep, table)
 
     def _sweep(self, table: SimTable) -> None:
-        world, done = self._world, list[bool]()
+        world, done, last = self._world, list[bool](), self._world.at_rest
         executions = [one[items.EXECUTION] for one in table.partitions.values() if items.EXECUTION in one]
-        self._sweeps = not world.at_rest and any(items.ENDED not in x for x in executions)
+        self._sweeps = any(items.ENDED not in x for x in executions)
         if not self._sweeps:
             return
 
@@ -72,8 +72,10 @@ class Expiry:
 
         world.invocations += 1
         invocation = world.start_invocation(f"sweep i{world.invocations}", sweep, limit=False)
-        world.at(_AFTER_A_FAILURE, self._once_more, table, done)
+        world.at(_AFTER_A_FAILURE, self._once_more, table, done, last)
 
-    def _once_more(self, table: SimTable, done: list[bool]) -> None:
+    def _once_more(self, table: SimTable, done: list[bool], last: bool) -> None:
         """A sweep that was not complete is soon followed by another: the product sweeps every six hours."""
-        self._world.at(_BETWEEN - _AFTER_A_FAILURE if done == [True] else 0.0, self._sweep, table)
+        self._sweeps = done != [True] or not last
+        if self._sweeps:
+            self._world.at(_BETWEEN - _AFTER_A_FAILURE if done == [True] else 0.0, self._sweep, table)
