@@ -125,3 +125,28 @@ async def test_the_duty_of_an_older_link_that_is_repeated_leads_nobody_back(monk
         successors.start(engine, older)
 
         assert engine.table.get(items.execution("loop")) == first
+
+
+@law
+async def test_an_older_link_that_leads_on_when_the_loop_has_ended_keeps_no_first_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """1 ends, and sends 2 | 2 runs and ends: the first may go when 2 goes | 1 has the first lead to 2."""
+    change, late = successors._change_first, list[tuple[Any, ...]]()
+
+    def slow(*what: Any) -> None:
+        if items.TTL in what[2].remove:
+            late.append(what)
+        else:
+            change(*what)
+
+    monkeypatch.setattr(successors, "_change_first", slow)
+    async with living("memory", monkeypatch) as (env, live):
+        handle = await env.start(loop, 7, id="loop")
+        assert await env.finish(handle) == 9
+        assert len(late) == 1
+        change(*late[0])
+
+        assert (await env.describe(handle)).id == "loop~2"
+        await live(21)
+        assert not _is_stored(env, "loop")

@@ -6,7 +6,8 @@ message that meets the one that ended: one that was terminated at the last momen
 
 The links of a chain expire like other executions that have ended. The first, whose id is the handle of them all, stays
 until the last has ended: until then it has no time to live, and its `next` is moved on, never back, so that whoever
-asks for it need not go by links that are gone.
+asks for it need not go by links that are gone. Both are written with the number of the link that they are about, so
+that an older link's write, which may land after the end of the last, is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from polos.core import codec, items
-from polos.core.conditions import AllOf, AnyOf, Change, Condition, Has, Item, Less, Not, Value
+from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Condition, Has, Item, Less, Not, Value
 from polos.engine import commands
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
@@ -78,8 +79,10 @@ def close(engine: Engine, ended: Item) -> None:
     """The duty of the last of a chain: the first may go when this one goes. 1 update; nothing for others."""
     chain = items.document(ended, items.START).get("chain")
     if chain and items.NEXT not in ended:
+        first, number = chain
         ttl = items.number(ended, items.ENDED) // 1000 + int(engine.limits.retention)
-        _change_first(engine, chain[0], Change(set={items.TTL: ttl}))
+        last = Change(set={items.NEXT: items.text(ended, items.PK), items.LINK: number, items.TTL: ttl})
+        _change_first(engine, first, last, AnyOf(Not(Has(items.LINK)), AtMost(items.LINK, number)))
 
 
 def reopen(engine: Engine, failed: Item) -> None:
