@@ -57,15 +57,15 @@ def test_alarms_on_our_own_metrics_name_metrics_that_are_written() -> None:
 
 def test_the_dashboard_shows_metrics_that_there_are() -> None:
     body = RESOURCES["Overview"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    named = re.findall(r"\$\{([A-Za-z:.]+)\}", body)
-    for name in named:
+    inserted = re.findall(r"\$\{([A-Za-z:.]+)\}", body)
+    for name in inserted:
         assert name.split(".")[0] in RESOURCES or name.startswith("AWS::"), name
     shown = json.loads(re.sub(r"\$\{[^}]+\}", "x", body))["widgets"]
     metrics = [metric for widget in shown for metric in widget["properties"]["metrics"]]
 
     assert {metric[1] for metric in metrics if metric[0] == NAMESPACE} <= OURS
     for name in [*FUNCTIONS, *QUEUES]:
-        assert name in {one.split(".")[0] for one in named}, f"{name} is not on the dashboard"
+        assert name in {one.split(".")[0] for one in inserted}, f"{name} is not on the dashboard"
     for widget in shown:
         assert widget["x"] + widget["width"] <= 24
         assert widget["properties"]["title"]
@@ -94,7 +94,7 @@ def test_every_function_has_logs_of_its_own_that_do_not_stay_for_ever() -> None:
         assert RESOURCES[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_only_for_traces_a_permission_names_nonamed() -> None:
+def test_only_for_traces_a_permission_names_no_resource() -> None:
     """X-Ray has none (Service Authorization Reference); all that is conditional is a statement of its own."""
     for name in FUNCTIONS:
         (policy,) = RESOURCES[named(RESOURCES[name]["Properties"]["Role"])]["Properties"]["Policies"]

@@ -1,7 +1,7 @@
 """Reading the fields of a message, which may hold anything: the right type and range, or `InvalidPayloadError`.
 
-A message that is refused here goes to the dead letters at once; a field that was wrong deeper inside would be tried
-again until the queue gives up. Changes nothing; knows nothing of commands (SPEC section 12).
+A message that is refused here is kept for a person at once; a field that was wrong deeper inside would be tried again
+until the queue gives up. Changes nothing; knows nothing of commands (SPEC section 12).
 """
 
 from __future__ import annotations
