@@ -38,8 +38,8 @@ def env() -> Iterator[Environment]:
     env.close()
 
 
-def invoke_with_all(env: Environment) -> Any:
-    """One invocation of the work function with every start that is due."""
+def invoke_with_all(env: Environment, seconds: float = 900) -> Any:
+    """One invocation of the work function, of so many seconds, with every start that is due."""
     harness: Any = env._open
     assert isinstance(harness, MotoHarness)
     answer = harness.account.aws.sqs.receive_message(
@@ -49,7 +49,7 @@ def invoke_with_all(env: Environment) -> Any:
     )
     event = {"Records": [MotoDelivery(harness, "StartQueue", one).record for one in answer["Messages"]]}
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(harness.handlers["StartQueue"], event, _Context(harness.clock, 900)).result()
+        return pool.submit(harness.handlers["StartQueue"], event, _Context(harness.clock, seconds)).result()
 
 
 @law
@@ -87,6 +87,25 @@ async def test_a_death_is_counted_for_the_execution_that_died_alone(
     assert sorted(ran) == ["e0", "e1", "e2", "e3"]
     epochs = {handle.id: _epoch(env, handle.id) for handle in handles}
     assert epochs == {handle.id: 2 if handle.id == died else 1 for handle in handles}
+
+
+@law
+async def test_those_behind_a_long_one_are_begun_by_an_invocation_that_has_the_time() -> None:
+    """With what is left of this one they could do nothing but hand over, which counts as a death."""
+
+    @workflow(id="shared-long")
+    async def long(ctx: WorkflowContext) -> str:
+        return await ctx.step.run("effect", lambda: env.harness.clock.advance(20) or "done")
+
+    async with Environment(backend="moto", workflows=[long]) as env:
+        handles = [await env.start(long, id=f"e{number}") for number in range(4)]
+
+        assert len(invoke_with_all(env, 25)["batchItemFailures"]) == 3
+        assert sorted([(await env.describe(handle)).invocations for handle in handles]) == [0, 0, 0, 1]
+
+        await env.settle()
+        assert [(await env.describe(handle)).invocations for handle in handles] == [1] * 4
+        assert [await env.finish(handle) for handle in handles] == ["done"] * 4
 
 
 def _epoch(env: Environment, execution_id: str) -> int:

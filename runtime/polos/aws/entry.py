@@ -4,6 +4,7 @@
     not yet      reported as failed, without noise; the engine has said when it comes again
     not ours     kept for a person, with the reason, and deleted; if that fails, its queue gives it to the dead letters
     raised       logged, reported as failed; it comes again after 5 s, 10 s, and so on up to 15 minutes
+    too late     behind others that took more than 10 s: reported as failed, and given to another invocation at once
 
 A record's failure never touches its neighbours (Lambda Developer Guide, "Handling errors for an SQS event source",
 partial batch responses). Must not catch what ends a process. Laws: L10, L11; SPEC sections 8.2, 8.8 and 12.
@@ -85,10 +86,16 @@ def handler_of(service: Service, role: str | None = None) -> Handler:
         if not records.are_sqs_records(event):
             raise InvalidPayloadError("The function was invoked with something that is not a batch of SQS records.")
         processor: Any = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+        # One that began with less would hand over, and an execution that can only hand over has died (L14).
+        enough = context.get_remaining_time_in_millis() / 1000 - service.engine.limits.stop_before
 
         def each(record: Any) -> None:
             parsed = Record.of(record.raw_event)
-            outcome = _handle(service, role, parsed, context)
+            if context.get_remaining_time_in_millis() / 1000 < enough:
+                service.visibility.extend(parsed, 0)
+                outcome = telemetry.KEPT
+            else:
+                outcome = _handle(service, role, parsed, context)
             service.told.message(outcome, service.settings.queue_of(parsed.queue_arn))
             if outcome not in _DONE:
                 raise _NotDone
