@@ -50,9 +50,9 @@ def deliver(engine: Engine, event: Event) -> bool:
 
 
 def remove_waiters(engine: Engine, execution: Item) -> None:
-    """Remove those that an ended execution had when it was suspended. Repeatable; 1 delete for each event wait.
+    """Remove those that the last suspension of an ended execution shows. Repeatable; 1 delete for each event wait.
 
-    One that its owner has put since goes with the wake of the next event.
+    One that it had no room to show, or that the owner has put since, goes with the wake of the next event.
     """
     for kind, key, *rest in json.loads(items.text(execution, items.WAITING_FOR, "[]")):
         if kind == AwaitEvent.kind and rest:
