@@ -137,3 +137,17 @@ async def test_a_parent_hears_of_the_end_of_a_chain_that_was_cancelled(world: Wo
         await env.advance(seconds=10)
         await env.cancel(f"{handle.id}/child")
         assert await env.finish(handle) == "cancelled"
+
+
+@law
+async def test_a_chain_whose_first_id_is_as_long_as_one_may_be_goes_on(world: World) -> None:
+    @workflow(id="ct-long-id")
+    async def body(ctx: WorkflowContext, n: int) -> int:
+        if n < 12:
+            await ctx.continue_as_new(n + 1)
+        return n
+
+    async with world.deploy(body) as env:
+        handles = [await env.start(body, 0, id="x" * length) for length in (255, 252)]
+        assert [await env.finish(handle) for handle in handles] == [12, 12]
+        assert {(await env.describe(handle)).status for handle in handles} == {"completed"}

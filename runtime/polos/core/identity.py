@@ -12,7 +12,8 @@ from datetime import datetime
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError
 
 _WORKFLOW_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_EXECUTION_ID = re.compile(r"[A-Za-z0-9_.:@=+,~-][A-Za-z0-9_.:@=+,~/-]{0,254}")
+_LONGEST_ID = 255
+_EXECUTION_ID = re.compile(rf"[A-Za-z0-9_.:@=+,~-][A-Za-z0-9_.:@=+,~/-]{{0,{_LONGEST_ID - 1}}}")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 MAX_NAME_BYTES = 512
 RESERVED = "polos:"
@@ -124,6 +125,14 @@ def child_id(parent_id: str, step_key: str, generation: int = 0, index: int | No
     whole = f"{parent_id}/{name}"
     if len(whole) > _MAX_ID:
         return f"{parent_id[:_KEPT]}/~~{digest(parent_id, name, length=32)}"
+    return whole
+
+
+def successor_id(first_id: str, number: int) -> str:
+    """The execution of this number in a chain that goes on as new; cut where it would be no id any more."""
+    whole = f"{first_id}~{number}"
+    if len(whole) > _LONGEST_ID:
+        return f"{first_id[:_KEPT]}~~{digest(first_id, str(number), length=32)}"
     return whole
 
 

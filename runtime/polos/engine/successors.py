@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from polos.core import codec, items
 from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Condition, Has, Item, Less, Not, Value
+from polos.core.identity import successor_id
 from polos.engine import commands
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def id_after(item: Item, links: int) -> str:
     """The id of the execution so many links after that of an execution item."""
     first, number = items.document(item, items.START).get("chain") or (items.text(item, items.PK), 0)
-    return f"{first}~{number + links}"
+    return successor_id(first, number + links)
 
 
 def is_first(execution: Item, outcome: Mapping[str, Value]) -> bool:
