@@ -38,9 +38,17 @@ async def grandparent(ctx: WorkflowContext, text: str) -> str:
     return await ctx.step.invoke_and_wait("child", between, text)
 
 
+@workflow(id="kept-goes-on")
+async def goes_on(ctx: WorkflowContext, text: str) -> str:
+    if not text.endswith("!"):
+        await ctx.continue_as_new(f"{text}!")
+    return (await ctx.step.invoke("child", outlives, text.removesuffix("!"))).id
+
+
 _registry.clear()
 _registry.update(_before)
-WORKFLOWS = [outlives, between, forgets, grandparent]
+WORKFLOWS = [outlives, between, forgets, grandparent, goes_on]
+every_way = pytest.mark.parametrize("started", [forgets, grandparent, goes_on], ids=lambda one: str(one.id))
 
 
 @pytest.fixture
@@ -50,7 +58,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     env.close()
 
 
-@pytest.mark.parametrize("started", [forgets, grandparent], ids=lambda one: str(one.id))
+@every_way
 @law
 async def test_an_id_is_refused_while_a_child_of_its_first_run_is_open(stack: Stack, started: Any) -> None:
     await stack.env.start(started, "first", id="order-1")
@@ -68,7 +76,7 @@ async def test_an_id_is_refused_while_a_child_of_its_first_run_is_open(stack: St
     assert (child.status, child.payload) == ("waiting", "second")
 
 
-@pytest.mark.parametrize("started", [forgets, grandparent], ids=lambda one: str(one.id))
+@every_way
 @law
 async def test_the_embedded_backend_keeps_a_parent_as_long_as_its_family_is_open(started: Any) -> None:
     async with Environment(backend="memory", workflows=WORKFLOWS) as env:

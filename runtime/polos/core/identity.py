@@ -136,9 +136,10 @@ def successor_id(first_id: str, number: int) -> str:
     return whole
 
 
-def prefixes_of_descendants(execution_id: str) -> tuple[str, str]:
-    """How the ids of all begin that an execution has started, and what these have; others' may, if they are long."""
-    return f"{execution_id}/", f"{execution_id[:_KEPT]}/~~"
+def prefixes_of_descendants(execution_id: str) -> tuple[str, ...]:
+    """How the ids of all begin that an execution has started or gone on as, and what these have; others' may, too."""
+    cut = execution_id[:_KEPT]
+    return f"{execution_id}/", f"{cut}/~~", f"{execution_id}~", f"{cut}~~"
 
 
 def event_id(execution_id: str, step_key: str, generation: int = 0) -> str:
