@@ -69,7 +69,9 @@ def test_a_seed_is_the_same_run_in_another_process() -> None:
 def test_a_known_bug_is_seen(name: str) -> None:
     """The others take longer; `make chaos-quick` hunts all of them."""
     (index,) = [index for index, mutant in enumerate(MUTANTS) if mutant.name == name]
-    assert hunt(index, budget=200) is not None
+    found = hunt(index, budget=200)
+    assert found is not None
+    assert "TypeError" not in found[1].violations[0]
 
 
 def test_a_failing_run_is_shrunk_to_a_readable_trace() -> None:

@@ -76,9 +76,10 @@ def mark_whoever_owns(self: Ledger, execution_id: str, *, epoch: int, tag: str) 
     self.table.update(items.execution(execution_id), Change(add={items.WAKE: 1}, append={items.SPENT: [tag]}))
 
 
-def finish_without_lease(self: Ledger, holder: Holder, attributes: Mapping[str, Value]) -> Item:
+def finish_without_lease(self: Ledger, holder: Holder, tag: str, attributes: Mapping[str, Value]) -> Item:
     change = Change(
         set={**attributes, items.FINISHER: holder.token},
+        append={items.SPENT: [tag]},
         remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR),
     )
     return self.table.update(holder.key, change, OPEN)
@@ -149,21 +150,21 @@ def take_copy_for_wake(self: Worker, message: Any, execution_id: str, tag: str, 
 _not_claimed = Worker._not_claimed  # pyright: ignore[reportPrivateUsage]
 
 
-def give_back_slot_first(self: Endings, attributes: Mapping[str, Value]) -> None:
+def give_back_slot_first(self: Endings, attributes: dict[str, Value], *, again: bool = False) -> None:
     turn = self._turn  # pyright: ignore[reportPrivateUsage]
     slots = Slots.of(turn.engine, turn.execution)
     if slots is not None:
         slots.release(turn.epoch)
-    _give_back(self, attributes)
+    _give_back(self, attributes, again=again)
 
 
 _give_back = Endings._give_back  # pyright: ignore[reportPrivateUsage]
 
 
-def give_back_no_limit(self: Endings, attributes: Mapping[str, Value]) -> None:
+def give_back_no_limit(self: Endings, attributes: dict[str, Value], *, again: bool = False) -> None:
     turn = self._turn  # pyright: ignore[reportPrivateUsage]
     turn.execution = {**turn.execution, items.LIMIT_ARMED: 1}
-    _give_back(self, attributes)
+    _give_back(self, attributes, again=again)
 
 
 def release_twice(self: Slots, epoch: int) -> None:

@@ -12,6 +12,8 @@ from tests.chaos.sim.seeds import be_quiet
 from tests.chaos.sim.simulate import Outcome, simulate
 
 BUDGET = 4000
+_NO_LAW = "raised TypeError"
+"""A mutant that does not fit what it stands for breaks nothing but itself."""
 
 
 def run(effort: Effort) -> Iterable[Row]:
@@ -19,6 +21,7 @@ def run(effort: Effort) -> Iterable[Row]:
     with multiprocessing.Pool(effort.cores, be_quiet) as pool:
         for name, seeds, seconds, law in pool.imap(_hunted, range(len(MUTANTS))):
             failures = [] if law else [f"the simulator has not seen this bug in {BUDGET:,} seeds"]
+            failures += [f"the mutant does not fit what it replaces: {law}"] if _NO_LAW in law else []
             yield Row("mutants", name, seeds, seconds, f"seen: {law}" if law else "not seen", failures)
 
 
