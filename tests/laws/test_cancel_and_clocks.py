@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from polos import WorkflowCancelledError, WorkflowContext, workflow
-from tests.engine.test_time_and_deaths import other_clock
+from tests.engine.clocks import other_clock
 from tests.laws.worlds import World, law
 
 

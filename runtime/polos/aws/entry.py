@@ -238,8 +238,8 @@ def _maintain(service: Service, event: Any, context: Context) -> dict[str, Any]:
     def remaining() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
+    swept = retention.sweep(service.engine, remaining, whole=whole)  # first: it keeps more than events
     events = retention.sweep_gathered(service.engine, remaining)
-    swept = retention.sweep(service.engine, remaining, whole=whole)
     _log.info("the records of %d open executions and %d events were renewed", swept.renewed, events.renewed)
     complete = swept.complete and events.complete
     if not complete:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from polos.core import items
 from polos.core.conditions import Item
 from polos.core.history import History
+from polos.engine.ledger import Holder, Ledger
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
@@ -36,12 +37,18 @@ def with_unread(ranges: Sequence[int], epoch: int) -> list[int]:
     return [*ranges, epoch, epoch][-2 * _RANGES :]
 
 
+def hand_back_unread(ledger: Ledger, holder: Holder, item: Item) -> None:
+    """Give the lease back without having read the records."""
+    unread = with_unread(items.numbers(item, items.UNREAD), holder.epoch)
+    ledger.hand_back(holder, items.number(item, items.PROGRESS), unread, 0)
+
+
 def hand_back(turn: Turn) -> None:
     """Give the lease back after an error of the backend, so that it is not taken for a death."""
     ledger, holder, item = turn.engine.ledger, turn.lease.holder, turn.execution
     progress = turn.progress
     if not turn.history.loaded and turn.epoch > 1 and progress < turn.epoch - 1:
-        ledger.hand_back(holder, progress, with_unread(items.numbers(item, items.UNREAD), turn.epoch), 0)
+        hand_back_unread(ledger, holder, item)
         return
     known = max(progress, turn.history.newest_epoch)
     after = min(turn.epoch, reached(item, turn.history) + 1)

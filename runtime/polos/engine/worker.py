@@ -6,6 +6,7 @@ the race that each branch closes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from polos.engine import (
     traced,
 )
 from polos.engine.commands import Start, Stored, Target
+from polos.engine.deaths import hand_back_unread
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
 from polos.engine.ledger import Holder
@@ -273,6 +275,8 @@ class Worker:
         item, holder = claimed.execution, claimed.lease.holder
         workflow_id = items.text(item, items.WORKFLOW)
         if items.number(item, items.RAN):
+            with contextlib.suppress(ConditionFailed):
+                hand_back_unread(self.engine.ledger, holder, item)  # that there is no code is no death
             return self._leave(message, workflow_id)
         return self._fail(message, holder, WorkflowNotFoundError(workflow_id, self.engine.workflows()))
 

@@ -1,18 +1,17 @@
-"""Time limits, pauses, deaths and hand-overs, where a wake or a death may be counted wrongly. L14, L15, SPEC 4."""
+"""Deaths in a row: what counts as one, and what must not. L14."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from polos import WorkflowContext, WorkflowFailedError, WorkflowTimeoutError, workflow
+from polos import WorkflowContext, WorkflowFailedError, workflow
 from polos.errors import BackendError
+from tests.engine.clocks import next_delivery
 from tests.laws.wire import in_heartbeat
 from tests.laws.worlds import World, law
 
@@ -43,79 +42,6 @@ async def deliver_until(world: World, fault: Any) -> None:
         if fault.reached:
             return
     raise AssertionError("the fault has not struck")
-
-
-@contextlib.contextmanager
-def other_clock(world: World, seconds: float) -> Iterator[None]:
-    """What happens inside happens on a host whose clock differs."""
-    clock: Any = world.env.harness.clock
-    clock._now += timedelta(seconds=seconds)
-    try:
-        yield
-    finally:
-        clock._now -= timedelta(seconds=seconds)
-
-
-# ---- the time limit
-
-
-@pytest.mark.parametrize("rest", ["paused", "deaths"])
-@law
-async def test_a_time_limit_holds_whatever_the_first_suspension_was_for(world: World, rest: str) -> None:
-    """Its first suspension is no wait of the body but a pause, or the delay after two deaths."""
-
-    @workflow(id="td-limit", timeout=600)
-    async def body(ctx: WorkflowContext) -> None:
-        await ctx.step.run("a", world.effect)
-        await ctx.step.wait_for_event("never", "td/never")
-
-    async with world.deploy(body) as env:
-        handle = await env.start(body)
-        if rest == "paused":
-            await env.client.pause(handle.id)
-            await env.settle()
-            await env.advance(seconds=30)
-            await env.client.unpause(handle.id)
-        else:
-            faults = [world.wire.crash("put r#a", nth=nth) for nth in (1, 2)]
-            await env.advance(minutes=3)
-            assert all(fault.reached for fault in faults)
-        await env.advance(minutes=5)
-        assert (await env.describe(handle)).status == "waiting"
-        await env.advance(minutes=6)
-        assert (await env.describe(handle)).status == "timed_out"
-        with pytest.raises(WorkflowTimeoutError):
-            await env.finish(handle)
-
-
-# ---- pauses
-
-
-@law
-async def test_an_old_unpause_does_not_lift_a_later_pause(world: World) -> None:
-    @workflow(id="td-pause")
-    async def body(ctx: WorkflowContext) -> str:
-        await ctx.step.wait_for("nap", minutes=1)
-        return await ctx.step.run("a", world.effect)
-
-    async with world.deploy(body) as env:
-        handle = await env.start(body)
-        await env.settle()
-        await env.client.pause(handle.id)
-        await env.settle()
-        await env.client.unpause(handle.id)
-        await env.settle()
-        (old,) = [one for one in world.messages if one.body["t"] == "unpause"]
-        await env.advance(seconds=5)
-        await env.client.pause(handle.id)
-        await world.again(old, new_id=True).end()
-        await env.advance(minutes=5)
-        assert world.ran("a") == 0
-        await env.client.unpause(handle.id)
-        assert await env.finish(handle) == "a"
-
-
-# ---- deaths
 
 
 @law
@@ -269,75 +195,6 @@ async def test_an_error_of_the_runtime_itself_counts_as_a_death(world: World) ->
         assert sum(fault.reached for fault in faults) == 5
 
 
-# ---- wakes
-
-
-@law
-async def test_the_wake_of_a_hand_over_comes_after_its_suspension(world: World) -> None:
-    """The owner stands at its last write, its wake is sent: delivered now it would only leave a mark, and the owner
-    would replay and send the next."""
-
-    @workflow(id="td-hand-over")
-    async def body(ctx: WorkflowContext) -> list[str]:
-        await ctx.step.run("long", lambda: env.harness.clock.advance(12))
-        return [await ctx.step.run("next", world.effect)]
-
-    async with world.deploy(body, invocation_seconds=20) as env:
-        handle = await env.start(body)
-        gate = world.wire.block("suspend")
-        owner = world.begin()
-        await gate.reach()
-        assert any(line.startswith("send wake") for line in world.wire.lines)
-        assert env.harness.take_due() is None
-        gate.release()
-        await owner.end()
-        assert await env.finish(handle) == ["next"]
-        assert (await env.describe(handle)).invocations == 2
-        assert len([line for line in world.wire.lines if line.startswith("send wake")]) == 1
-
-
-@law
-async def test_a_rest_whose_wake_was_used_up_arms_another(world: World) -> None:
-    """A whole-execution retry sleeps until T. A resume wakes it at T-0.2 by this host's clock and it is about to rest
-    again, when the wake for T, delivered by a host whose clock is ahead, meets its lease and is gone."""
-    tries: list[int] = []
-
-    @workflow(id="td-rest")
-    async def body(ctx: WorkflowContext) -> Any:
-        tries.append(1)
-        if len(tries) < 3:
-            raise ConnectionError(str(len(tries)))
-        return (await ctx.step.suspend("ask"))["data"]
-
-    async with world.deploy(body) as env:
-        world.limits(near=5.0)
-        handle = await env.start(body)
-        await world.begin().end()  # fails: sleeps for a second
-        await world.begin(await next_delivery(world)).end()  # fails again: sleeps for two
-        due = env.harness.next_due()
-        assert due is not None
-        assert len(tries) == 2
-        env.harness.clock.jump(due - timedelta(seconds=0.2))
-        await env.resume(handle, "ask", "answer")
-        gate = world.wire.block("suspend")
-        resting = world.begin()
-        await gate.reach()
-        with other_clock(world, 1.5):
-            await world.settle_in(lambda wakes: wakes)
-        gate.release()
-        await resting.end()
-        assert (await env.describe(handle)).status == "waiting"
-        assert await env.finish(handle) == "answer"
-    assert len(tries) == 3
-
-
-async def next_delivery(world: World) -> Any:
-    due = world.env.harness.next_due()
-    assert due is not None
-    world.env.harness.clock.jump(due)
-    return world.take()
-
-
 @law
 async def test_a_body_whose_raw_wait_never_fits_into_an_invocation_fails_in_the_end(world: World) -> None:
     """Nothing is recorded of a raw sleep: it begins anew in each invocation, is never done, and must not go on so."""
@@ -413,3 +270,26 @@ async def test_a_slow_replay_now_and_then_is_no_death(world: World) -> None:
         await env.settle()
         slow_from_now()
         assert await env.finish(handle) == ["a", "b"]
+
+
+@law
+async def test_messages_of_an_execution_whose_code_is_not_there_are_no_deaths(world: World) -> None:
+    """A deployment without the workflow, and a client that repeats its start: whoever claims for it has no code."""
+
+    @workflow(id="td-no-code")
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.wait_for("nap", hours=1)
+        return await ctx.step.run("a", world.effect)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.settle()
+        (start,) = world.messages
+        engine, workflows = env.harness.engine, env.harness.engine.workflows
+        engine.workflows = dict
+        for _ in range(7):
+            await world.again(start, new_id=True).end()
+            await env.advance(minutes=1)
+        engine.workflows = workflows
+        assert (await env.describe(handle)).deaths == 0
+        assert await env.finish(handle) == "a"
