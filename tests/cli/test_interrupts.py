@@ -74,6 +74,32 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 """
 
+# Ctrl-C when the worker's process is there, and before the one that starts it knows.
+WHILE_THE_WORKER_STARTS = """
+import asyncio, signal
+
+start = asyncio.create_subprocess_exec
+
+async def interrupted(*args, **kwargs):
+    process = await start(*args, **kwargs)
+    signal.raise_signal(getattr(signal, "SIGNAL"))
+    try:
+        await asyncio.sleep(0)
+    finally:
+        process.kill()
+        await process.wait()
+    return process
+
+asyncio.create_subprocess_exec = interrupted
+"""
+
+# A worker that does not end in time.
+NO_GRACE = """
+import polos.cli.dev
+
+polos.cli.dev._GRACE = 0.0
+"""
+
 
 @contextmanager
 def polos(before: str, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
@@ -160,3 +186,24 @@ def test_before_a_payload_is_read(place: Path) -> None:
     with polos(AT_THESE_WORDS, "loaded", "run", "hello", "--app", "telling.py", "--input", "@-") as reading:
         assert b"loaded" in told(reading, b"loaded\n")
         assert end(reading) == (130, b"polos: interrupted.\n")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.usefixtures("place")
+def test_dev_ends_while_its_worker_starts(name: str) -> None:
+    start = WHILE_THE_WORKER_STARTS.replace("SIGNAL", name)
+    with polos(start, "dev", "greetings", "--no-reload") as dev:
+        assert b"stopping" in told(dev, b"stopping")
+        code, rest = end(dev)
+    assert code == 0
+    assert b"Traceback" not in rest
+
+
+@pytest.mark.usefixtures("place")
+def test_dev_ends_well_though_its_worker_has_to_be_killed() -> None:
+    with polos(NO_GRACE, "dev", "greetings", "--no-reload") as dev:
+        assert b"Ctrl-C ends it" in told(dev, b"Ctrl-C ends it")
+        dev.send_signal(signal.SIGINT)
+        code, rest = end(dev)
+    assert code == 0
+    assert b"stopping" in rest
