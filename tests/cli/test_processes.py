@@ -15,9 +15,9 @@ import pytest
 
 from polos.local.backend import local_backend
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 Start = Callable[..., subprocess.Popen[str]]
-PATIENCE = 20.0
+PATIENCE = 50.0  # of a busy machine: starting one process can take seconds
 
 
 UPLOADS = """
@@ -169,6 +169,7 @@ def test_run_in_its_own_process_hears_what_other_processes_say(processes: Start)
 def test_run_that_is_interrupted_says_how_to_go_on_and_dev_does(processes: Start) -> None:
     run = processes("run", "asks", "--app", "greetings", "--id", "one")
     try:
+        _line(run, run.stderr, lambda line: "waits for" in line)  # it is seen through
         until(processes, "one", "waiting")
     finally:
         code, stderr = stop(run)
@@ -206,4 +207,7 @@ def test_dev_stops_on_sigterm(processes: Start) -> None:
     wait_for(dev, "completed")
     with dev:
         dev.terminate()
-        assert dev.wait(PATIENCE) == 0
+        try:
+            assert dev.wait(PATIENCE) == 0
+        finally:
+            dev.kill()
