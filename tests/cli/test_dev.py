@@ -10,7 +10,7 @@ import pytest
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
 DEADLY = """
 import os
@@ -46,8 +46,19 @@ def _line(stream: object, word: str) -> str:
 
 def _run(processes: Start, *arguments: str) -> None:
     started = processes("run", *arguments, "--app", "deadly.py", "--no-wait")
-    assert started.wait(20) == 0, started.stderr and started.stderr.read()
-    started.communicate()
+    try:
+        _, stderr = started.communicate(timeout=50)
+    finally:
+        started.kill()
+    assert started.returncode == 0, stderr
+
+
+def _end(dev: subprocess.Popen[str]) -> None:
+    dev.terminate()
+    try:
+        dev.communicate(timeout=50)
+    finally:
+        dev.kill()
 
 
 def test_dev_starts_its_worker_again_when_the_process_dies(processes: Start, place: Path) -> None:
@@ -59,8 +70,7 @@ def test_dev_starts_its_worker_again_when_the_process_dies(processes: Start, pla
         assert "exit code 9" in _line(dev.stderr, "died")
         assert "completed" in _line(dev.stdout, "completed")
     finally:
-        dev.terminate()
-        dev.communicate(timeout=20)
+        _end(dev)
     assert dev.returncode == 0
 
 
@@ -74,5 +84,4 @@ def test_dev_says_why_a_run_failed(processes: Start, place: Path) -> None:
         assert "after" not in started
         assert "LookupError: on purpose" in _line(dev.stdout, "failed after")
     finally:
-        dev.terminate()
-        dev.communicate(timeout=20)
+        _end(dev)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +15,9 @@ import pytest
 
 from polos.local.backend import local_backend
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 Start = Callable[..., subprocess.Popen[str]]
-PATIENCE = 20.0
+PATIENCE = 50.0  # of a busy machine: starting one process can take seconds
 
 
 UPLOADS = """
@@ -170,6 +169,7 @@ def test_run_in_its_own_process_hears_what_other_processes_say(processes: Start)
 def test_run_that_is_interrupted_says_how_to_go_on_and_dev_does(processes: Start) -> None:
     run = processes("run", "asks", "--app", "greetings", "--id", "one")
     try:
+        _line(run, run.stderr, lambda line: "waits for" in line)  # it is seen through
         until(processes, "one", "waiting")
     finally:
         code, stderr = stop(run)
@@ -184,65 +184,6 @@ def test_run_that_is_interrupted_says_how_to_go_on_and_dev_does(processes: Start
         wait_for(dev, "one  completed")
     finally:
         stop(dev)
-
-
-def test_ctrl_c_at_a_question_changes_nothing_and_ends_at_once(processes: Start, place: Path) -> None:
-    left = processes("run", "asks", "--app", "greetings", "--no-wait")
-    left.communicate(timeout=20)
-    with subprocess.Popen(
-        [sys.executable, "-c", "from polos.cli.entry import main; main()", "cancel", "--workflow", "asks"],
-        cwd=place,
-        stdin=subprocess.PIPE,  # open, and nothing comes
-        stderr=subprocess.PIPE,
-    ) as asking:
-        try:
-            assert asking.stderr is not None
-            told = b""
-            while b"[y/N]" not in told:
-                told += asking.stderr.read(1)
-            asking.send_signal(signal.SIGINT)
-            assert asking.wait(PATIENCE) == 130
-            assert b"nothing was changed" in asking.stderr.read()
-        finally:
-            asking.kill()
-
-
-@pytest.mark.parametrize("when", ["as it is written", "interrupting no read"])
-def test_ctrl_c_at_a_question_is_not_lost_however_it_comes(processes: Start, place: Path, when: str) -> None:
-    left = processes("run", "asks", "--app", "greetings", "--no-wait")
-    left.communicate(timeout=PATIENCE)
-    with subprocess.Popen(
-        [sys.executable, "-c", _STRUCK, when],
-        cwd=place,
-        stdin=subprocess.PIPE,  # open, and nothing comes
-        stderr=subprocess.PIPE,
-    ) as asking:
-        try:
-            assert asking.wait(PATIENCE) == 130
-            assert asking.stderr is not None
-            assert b"nothing was changed" in asking.stderr.read()
-        finally:
-            asking.kill()
-
-
-_STRUCK = """
-import _thread, signal, sys, threading
-from polos.cli.entry import main
-
-when, write = sys.argv[1], sys.stderr.write
-
-def struck(text):
-    write(text)
-    if "[y/N]" in text:
-        if when == "as it is written":
-            signal.raise_signal(signal.SIGINT)
-        else:  # as one that came between Python's last look at signals and the system call
-            threading.Timer(0.5, _thread.interrupt_main).start()
-
-sys.stderr.write = struck
-sys.argv[1:] = ["cancel", "--workflow", "asks"]
-main()
-"""
 
 
 def test_dev_without_reload_tells_an_application_that_fails_to_import(processes: Start, place: Path) -> None:
@@ -266,4 +207,7 @@ def test_dev_stops_on_sigterm(processes: Start) -> None:
     wait_for(dev, "completed")
     with dev:
         dev.terminate()
-        assert dev.wait(PATIENCE) == 0
+        try:
+            assert dev.wait(PATIENCE) == 0
+        finally:
+            dev.kill()

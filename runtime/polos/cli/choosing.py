@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import select
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -14,13 +11,14 @@ import typer
 
 from polos.cli.connection import Connection
 from polos.cli.outcome import Interrupted, print_json, stderr, stdout
+from polos.cli.standard_input import ask
 from polos.client import Polos
 from polos.errors import ExecutionNotFoundError, ExecutionStateError, UsageError
 
 OPEN: Final = ("queued", "running", "waiting")
 MENDABLE: Final = ("failed",)
 _PAGE = 500
-_SLICE: Final = 0.2
+_UNCHANGED = "nothing was changed."
 
 OneOrNone = Annotated[str | None, typer.Argument(metavar="ID", help="The execution's id; or else give a filter.")]
 OfWorkflow = Annotated[
@@ -99,36 +97,13 @@ def _ask(act: Act, found: list[str], choice: Choice) -> None:
     count = "1 execution" if len(found) == 1 else f"{len(found)} executions"
     status = choice.status or _or(act.statuses)
     stderr().print(f"{count}{of}, {status}, for example {found[0]}")
-    with _interruptible():
-        sys.stderr.write(f"{act.name} {'it' if len(found) == 1 else 'all of them'}? [y/N] ")
-        sys.stderr.flush()
-        answer = _line()
+    question = f"{act.name} {'it' if len(found) == 1 else 'all of them'}? [y/N] "
+    answer = ask(question, interrupted=_UNCHANGED)
     if not answer:
         sys.stderr.write("\n")
         raise UsageError("Nothing was changed: nobody is there to ask; give --yes.")
     if answer.strip().lower() not in ("y", "yes"):
-        raise Interrupted("nothing was changed.")
-
-
-@contextlib.contextmanager
-def _interruptible() -> Generator[None]:
-    """Ctrl-C ends what is inside at once: asyncio's handler would wait for its end."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.stderr.write("\n")
-        raise Interrupted("nothing was changed.") from None
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _line() -> str:
-    """A line from standard input. It waits in slices: a read is not ended by a Ctrl-C that comes just before it."""
-    with contextlib.suppress(OSError, ValueError):  # there is no file, or the system can't wait for it
-        while not select.select([sys.stdin], [], [], _SLICE)[0]:
-            pass
-    return sys.stdin.readline()
+        raise Interrupted(_UNCHANGED)
 
 
 async def _try(polos: Polos, act: Act, execution_id: str) -> dict[str, Any]:

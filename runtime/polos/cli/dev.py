@@ -45,14 +45,15 @@ async def dev(
     place = locate(spec)
     _end_on_sigterm()
     worker = Worker(spec, connection.local, as_json)
-    await worker.start()
     try:
+        await worker.start()
         if reload:
             await _restart_on_change(worker, place)
         else:
             await worker.ended()
     except asyncio.CancelledError:
         stderr().print("polos: stopping; what is unfinished goes on with the next polos dev")
+        return  # with 0, also if the worker has to be killed
     finally:
         await worker.stop()
     if not reload and worker.code not in (0, None):

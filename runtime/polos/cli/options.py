@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from polos.cli.application import load
+from polos.cli.standard_input import read_all
 from polos.errors import UsageError
 
 Stack = Annotated[str | None, typer.Option("--stack", metavar="NAME", help="A deployed stack (default: POLOS_STACK).")]
@@ -55,6 +55,6 @@ def read_json(text: str | None, what: str) -> Any:
 
 def _read(path: str) -> str:
     try:
-        return sys.stdin.read() if path == "-" else Path(path).expanduser().read_text(encoding="utf-8")
+        return read_all() if path == "-" else Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, ValueError, RuntimeError) as error:  # ~nobody has no home
         raise UsageError(f"The file {path!r} cannot be read: {str(error).rstrip('.')}.") from None
