@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from typing import Literal
 
 import pytest
 
 from polos import UsageError, WorkflowContext, workflow
 from polos.testing import Environment
 
+Backend = Literal["memory", "moto"]
+
 
 @workflow(id="environment-nap")
 async def nap(ctx: WorkflowContext) -> str:
     await ctx.step.wait_for("nap", days=1)
+    return "slept"
+
+
+@workflow(id="environment-sleep")
+async def sleep(ctx: WorkflowContext, days: int) -> str:
+    await ctx.step.run("lie down", lambda: None)
+    await ctx.step.wait_for("sleep", days=days)
     return "slept"
 
 
@@ -30,6 +41,21 @@ def test_the_fixture_need_not_be_entered(polos_env: Environment) -> None:
         return await polos_env.finish(await polos_env.start(nap))
 
     assert asyncio.run(main()) == "slept"
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+def test_an_execution_may_wait_for_years(backend: Backend) -> None:
+    async def main() -> tuple[str, Counter[str]]:
+        async with Environment(backend=backend, workflows=[sleep]) as env:
+            handle = await env.start(sleep, 800)
+            await env.advance(days=1)
+            before = Counter(env.requests)
+            return await env.finish(handle), env.requests - before
+
+    result, requests = asyncio.run(main())
+
+    assert result == "slept"
+    assert requests.total() < 20  # nothing but the end of the wait counts
 
 
 @pytest.mark.parametrize("backend", ["sqlite", None, 5])

@@ -266,9 +266,9 @@ class Environment:
             due = self._delivering.next_due()
             if due is None or due > target:
                 break
-            self._open.clock.jump(due)
+            self._open.move(due)
             self._settle()
-        self._open.clock.jump(target)
+        self._open.move(target)
         self._settle()
 
     def _finish(self, execution_id: str) -> Any:
@@ -286,5 +286,5 @@ class Environment:
                     f"Execution {execution_id} can't finish: nothing is scheduled that would move it. "
                     f"It waits for: {shown}."
                 )
-            self._open.clock.jump(due)
+            self._open.move(due)
         raise UsageError(f"Execution {execution_id} does not end.")
