@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Literal
+from datetime import timedelta
+from typing import Any, Literal
 
 import pytest
 
-from polos import UsageError, WorkflowContext, workflow
+from polos import UsageError, WorkflowContext, WorkflowTimeoutError, workflow
 from polos.testing import Environment
+from polos.testing.harness import EPOCH
 
 Backend = Literal["memory", "moto"]
 
@@ -62,3 +64,37 @@ def test_an_execution_may_wait_for_years(backend: Backend) -> None:
 def test_a_backend_that_does_not_exist_is_refused_at_once(backend: object) -> None:
     with pytest.raises(UsageError, match=r"use 'memory' or 'moto'"):
         Environment(backend)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+def test_who_waits_for_a_result_drives_it_there(backend: Backend) -> None:
+    async def main() -> list[Any]:
+        async with Environment(backend=backend, workflows=[nap, sleep]) as env:
+            handle = await env.start(nap)
+            return [await handle.result(), await sleep.run(env.client, 2, timeout=None), await nap.invoke()]
+
+    assert asyncio.run(main()) == ["slept", "slept", "slept"]
+
+
+def test_time_stays_where_the_test_moves_it_though_somebody_waits() -> None:
+    async def main() -> None:
+        async with Environment(workflows=[nap, sleep]) as env:
+            task = asyncio.create_task(sleep.run(env.client, 2, timeout=None))
+            for _ in range(3):
+                await env.advance(hours=12)
+            assert env.now == EPOCH + timedelta(hours=36)
+            await env.advance(hours=12)
+            assert await task == "slept"
+
+    asyncio.run(main())
+
+
+def test_a_result_is_waited_for_no_longer_than_its_limit() -> None:
+    async def main() -> None:
+        async with Environment(workflows=[nap]) as env:
+            handle = await env.start(nap)
+            with pytest.raises(WorkflowTimeoutError):
+                await handle.result(timeout=0.7)
+            assert (await env.describe(handle)).status == "waiting"
+
+    asyncio.run(main())

@@ -23,6 +23,7 @@ from polos.testing.harness import EPOCH, Harness
 from polos.testing.shrinking import opened
 from polos.testing.striking import Striker
 from polos.testing.trace import Trace
+from polos.testing.waiting import DrivingClient
 from polos.types.types import ExecutionDetail
 from polos.workflow import Workflow, get_all_workflows
 
@@ -70,6 +71,7 @@ class Environment:
         if watching is not None:
             watching.append(self)
         self._deliveries: Deliveries | None = None
+        self.drives = self._driving = 0
         self._undo = ExitStack()
 
     # ---- life
@@ -92,7 +94,7 @@ class Environment:
                 if self._disturbance is None
                 else DisturbedDeliveries(self._harness, self._disturbance)
             )
-            self._client = Polos(engine=self._harness.engine)
+            self._client = DrivingClient(self._harness.engine, self)
             if self._disturbance is not None:
                 self._disturbance.striker.client = self._client
             self._outer = ambient.current()
@@ -139,7 +141,22 @@ class Environment:
         return self._client
 
     async def _drive(self, work: Callable[..., T], *args: Any) -> T:
+        self.drives += 1
+        self._driving += 1
+        try:
+            return await self._on_driver(work, *args)
+        finally:
+            self.drives += 1
+            self._driving -= 1
+
+    async def _on_driver(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._driver, work, *args)
+
+    async def bring_on(self, execution_id: str, limit: timedelta | None) -> None:
+        """Towards the end of an execution, until the test drives again. Called by the client that waits for it."""
+        if not self._driving:
+            until = None if limit is None else self.now + limit
+            await self._on_driver(self._bring_on, execution_id, until, self.drives)
 
     # ---- what a test does
 
@@ -270,6 +287,17 @@ class Environment:
             self._settle()
         self._open.move(target)
         self._settle()
+
+    def _bring_on(self, execution_id: str, until: datetime | None, drives: int) -> None:
+        engine = self._enter().engine
+        for _ in range(_JUMPS):
+            self._settle()
+            due = self._delivering.next_due()
+            if self.drives != drives or due is None or (until is not None and due > until):
+                return
+            if queries.ended(engine, execution_id) is not None:
+                return
+            self._open.move(due)
 
     def _finish(self, execution_id: str) -> Any:
         engine = self._enter().engine
