@@ -98,3 +98,24 @@ def test_a_result_is_waited_for_no_longer_than_its_limit() -> None:
             assert (await env.describe(handle)).status == "waiting"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"workflows": nap}, "takes a list"), ({"workflows": ["environment-nap"]}, "takes a list"),
+     ({"start_time": "2030-01-01"}, "takes a datetime")],
+)  # fmt: skip
+def test_what_it_cannot_be_made_of_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Environment(**given)
+
+
+def test_a_closed_one_says_so() -> None:
+    async def main() -> None:
+        async with Environment(workflows=[nap]) as env:
+            handle = await env.start(nap)
+        for call in (env.start(nap), env.settle(), env.describe(handle)):
+            with pytest.raises(UsageError, match="closed"):
+                await call
+
+    asyncio.run(main())

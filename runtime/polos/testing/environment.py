@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from polos import ambient
 from polos.client import Polos
@@ -53,11 +53,13 @@ class Environment:
         if backend not in ("memory", "moto"):
             raise UsageError(f"There is no backend {backend!r} for tests; use 'memory' or 'moto'.")
         self._backend = backend
-        self._chosen = None if workflows is None else {workflow.id: workflow for workflow in workflows}
+        self._chosen = None if workflows is None else {workflow.id: workflow for workflow in _checked(workflows)}
         self._workflows: Callable[[], Mapping[str, Workflow[Any, Any]]] = (
             get_all_workflows if self._chosen is None else lambda: self._chosen or {}
         )
         start = start_time or EPOCH
+        if not isinstance(start, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"start_time= takes a datetime, not {start_time!r}.")
         self._start = start if start.tzinfo is not None else start.replace(tzinfo=UTC)
         self._invocation_seconds = invocation_seconds
         self._harness: Harness | None = None
@@ -101,6 +103,10 @@ class Environment:
             ambient.use(self._client)
         return self._harness
 
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise UsageError("This environment is closed; use it inside its `async with`.")
+
     def close(self) -> None:
         """Drop the backend and everything in it. May be called again."""
         if self._harness is not None and not self._closed:
@@ -136,11 +142,13 @@ class Environment:
     @property
     def client(self) -> Polos:
         """A client of this backend."""
+        self._refuse_closed()
         self._open  # noqa: B018 - opened on first use
         assert self._client is not None
         return self._client
 
     async def _drive(self, work: Callable[..., T], *args: Any) -> T:
+        self._refuse_closed()
         self.drives += 1
         self._driving += 1
         try:
@@ -316,3 +324,10 @@ class Environment:
                 )
             self._open.move(due)
         raise UsageError(f"Execution {execution_id} does not end.")
+
+
+def _checked(workflows: Any) -> list[Workflow[Any, Any]]:
+    found: list[Any] = list(cast("Iterable[Any]", workflows)) if isinstance(workflows, Iterable) else [None]
+    if not all(isinstance(one, Workflow) for one in found):
+        raise UsageError(f"workflows= takes a list of what @workflow made, not {workflows!r}.")
+    return found
