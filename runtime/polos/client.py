@@ -146,7 +146,7 @@ class Polos:
             parent_execution_id=line.parent_execution_id,
             root_workflow_id=root["wf"],
             root_execution_id=root["x"],
-            session_id=options.get("session"),
+            session_id=commands.session_of(item),
             user_id=options.get("user"),
         ).bind(self)
 

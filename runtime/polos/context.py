@@ -61,7 +61,7 @@ class WorkflowContext:
         root_workflow_id: str,
         retry_count: int,
         created_at: datetime,
-        session_id: str | None,
+        session_id: str,
         user_id: str | None,
         deployment_id: str,
         state: Any,

@@ -19,6 +19,7 @@ from polos import clock, current
 from polos.core import codec
 from polos.core.annotations import return_annotation
 from polos.core.identity import check_event_type, check_execution_id, check_queue, check_step_key, check_topic
+from polos.core.keywords import also_named
 from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartBatch, StartChild
 from polos.core.replay import Replay
 from polos.core.retry import RetryOn, RetryPolicy
@@ -65,6 +66,7 @@ class Step:
             )
         return await self._replay.perform(key, request)
 
+    @also_named("step_key|key", "func")
     async def run(
         self,
         key: str,
@@ -113,6 +115,7 @@ class Step:
         )
         return await self._perform(key, request)
 
+    @also_named("step_key")
     async def wait_for(
         self,
         key: str,
@@ -133,6 +136,7 @@ class Step:
             raise ValueError(f"Step {key!r} waits for a negative time: {delay.total_seconds():g} s.")
         await self._perform(key, Sleep(delay.total_seconds()))
 
+    @also_named("step_key", "timestamp")
     async def wait_until(self, key: str, when: datetime) -> None:
         """Suspend until a moment; a naive one is UTC, a past one returns at once."""
         moment: Any = when
@@ -140,6 +144,7 @@ class Step:
             raise ValueError(f"Step {key!r} waits until {when!r}, which is no datetime.")
         await self._perform(key, Sleep(until=when if when.tzinfo is not None else when.replace(tzinfo=UTC)))
 
+    @also_named("step_key")
     async def wait_for_event(
         self, key: str, topic: str, timeout: float | timedelta | None = None, event_type: str | None = None
     ) -> EventPayload:
@@ -151,6 +156,7 @@ class Step:
         request = AwaitEvent(check_topic(topic), _event, _seconds(timeout), check_event_type(event_type))
         return await self._perform(key, request)
 
+    @also_named("step_key")
     async def publish_event(self, key: str, topic: str, data: Any = None, event_type: str | None = None) -> None:
         """Publish one event. Waits and triggers get it once, whatever crashes; its id is made from execution and key.
 
@@ -160,12 +166,14 @@ class Step:
             raise InvalidPayloadError(f"The topic {topic!r} is the runtime's own; use publish_workflow_event.")
         await self._perform(key, Publish(topic, codec.encode(data, step_key=key), check_event_type(event_type)))
 
+    @also_named("step_key")
     async def publish_workflow_event(self, key: str, data: Any = None, event_type: str | None = None) -> None:
         """Publish one event into the stream of this run (the root execution's)."""
         await self._perform(
             key, Publish(self._run_topic, codec.encode(data, step_key=key), check_event_type(event_type))
         )
 
+    @also_named("step_key")
     async def suspend(self, key: str, data: Any = None, timeout: float | timedelta | None = None) -> dict[str, Any]:
         """Suspend until somebody resumes this step; `data` is shown as `suspend_<key>` in the run's stream.
 
@@ -175,6 +183,7 @@ class Step:
         request = AwaitResume(codec.encode(data, step_key=key), _resumed, _seconds(timeout))
         return await self._perform(key, request)
 
+    @also_named("step_key")
     async def resume(
         self, key: str, suspend_step_key: str, suspend_execution_id: str, suspend_workflow_id: str, data: Any = None
     ) -> None:
@@ -189,6 +198,7 @@ class Step:
         request = ResumeOther(suspend_execution_id, suspend_workflow_id, suspend_step_key, text)
         await self._perform(key, request)
 
+    @also_named("step_key")
     async def invoke(
         self,
         key: str,
@@ -203,6 +213,7 @@ class Step:
         request = self._child(key, workflow, payload, False, initial_state, queue, concurrency_key, run_timeout_seconds)
         return await self._perform(key, request)
 
+    @also_named("step_key")
     async def invoke_and_wait(
         self,
         key: str,
@@ -237,6 +248,7 @@ class Step:
         revive = functools.partial(codec.decode, annotation=child.result_annotation) if wait else _handle
         return StartChild(child.id, text, wait, revive, options)
 
+    @also_named("step_key")
     async def batch_invoke(self, key: str, workflows: Sequence[BatchWorkflowInput]) -> list[ExecutionHandle]:
         """Start several children, each exactly once, and go on. Handles in the order of the inputs; any length.
 
@@ -244,6 +256,7 @@ class Step:
         """
         return await self._batch(key, workflows, False)
 
+    @also_named("step_key")
     async def batch_invoke_and_wait(self, key: str, workflows: Sequence[BatchWorkflowInput]) -> list[BatchStepResult]:
         """Start several children, suspend until all have ended; their results in the order of the inputs.
 
@@ -261,14 +274,17 @@ class Step:
             children = [replace(child, revive=_handles) for child in children]
         return await self._perform(key, StartBatch(tuple(children), wait)) if children else []
 
+    @also_named("step_key")
     async def uuid(self, key: str) -> str:
         """A random UUID, recorded."""
         return await self._record(key, "uuid", lambda: clock.new_uuid())
 
+    @also_named("step_key")
     async def now(self, key: str) -> int:
         """The time in milliseconds since 1970, recorded."""
         return await self._record(key, "now", self._now)
 
+    @also_named("step_key")
     async def random(self, key: str) -> float:
         """A random number in [0, 1), recorded."""
         return await self._record(key, "random", clock.draw)

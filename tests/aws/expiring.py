@@ -22,6 +22,7 @@ class Stack:
         monkeypatch.setattr(retention, "_YEARS", 1)  # ten years of months take moto a second
         harness: Any = env._open
         self.harness: MotoHarness = harness
+        self.harness.maintained = False  # it is done here, or it is not
         self.account, self.engine = self.harness.account, self.harness.engine
 
     def sweep(self, *, whole: bool = False) -> Swept:

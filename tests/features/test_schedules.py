@@ -177,7 +177,7 @@ async def test_schedules_for_each_key_are_made_listed_paused_resumed_and_deleted
         await env.advance(hours=2)
         assert got == [("bob", "12:30"), ("bob", "13:30")]
         got.clear()
-        await schedules.resume(client, digest, "ada")
+        await schedules.resume(client, made)
         await schedules.delete(client, digest, "bob")
         await env.advance(hours=1)
         assert got == [("ada", "14:00")], "what was missed while it was paused is not made up for"
@@ -212,6 +212,8 @@ async def test_schedules_refuse_what_cannot_work_and_change_nothing(world: World
         for change in (schedules.pause, schedules.resume, schedules.delete):
             with pytest.raises(InvalidPayloadError, match="no schedule with the key 'ada'"):
                 await change(client, schedulable, "ada")
+            with pytest.raises(InvalidPayloadError, match=f"no schedule '{schedulable.id}:ada'"):
+                await change(client, f"{schedulable.id}:ada")
         assert await schedules.list(client) == []
 
 

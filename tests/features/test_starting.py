@@ -72,6 +72,27 @@ async def test_start_carries_session_user_tags_and_state(world: World) -> None:
 
 
 @law
+async def test_a_family_without_a_session_has_one_of_its_own(world: World) -> None:
+    @workflow(id="exec-child-without-session")
+    async def child(ctx: WorkflowContext) -> str:
+        return ctx.session_id
+
+    @workflow(id="exec-without-session")
+    async def body(ctx: WorkflowContext, again: bool) -> list[str | None]:
+        if again:
+            await ctx.continue_as_new(False)
+        handle = await ctx.step.invoke("h", child)
+        return [ctx.session_id, handle.session_id, await ctx.step.invoke_and_wait("c", child)]
+
+    async with world.deploy(body, child) as env:
+        for first, again in (("a", False), ("b", True)):
+            handle = await env.start(body, again, id=first)
+            assert await env.finish(handle) == [first] * 3
+            assert handle.session_id == (await env.describe(handle)).session_id == first
+            assert (await env.client.get_execution(first))["session_id"] == first
+
+
+@law
 async def test_inputs_of_classes_defined_in_a_function_reach_children_and_forks(world: World) -> None:
     class Inner(BaseModel):
         n: int

@@ -55,7 +55,7 @@ def _context(turn: Turn) -> WorkflowContext:
         root_workflow_id=root["wf"],
         retry_count=items.number(item, items.RETRIES),
         created_at=commands.moment(items.number(item, items.CREATED)),
-        session_id=options.get("session"),
+        session_id=commands.session_of(item),
         user_id=options.get("user"),
         deployment_id=turn.engine.deployment_id,
         state=state,

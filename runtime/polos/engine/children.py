@@ -145,7 +145,7 @@ def _handle_fields(turn: Turn, operation: Operation, start: Start) -> dict[str, 
         "parent_execution_id": turn.execution_id,
         "root_workflow_id": root["wf"],
         "root_execution_id": root["x"],
-        "session_id": start.options.get("session"),
+        "session_id": start.options.get("session") or root["x"],
         "user_id": start.options.get("user"),
         "step_key": operation.key,
     }

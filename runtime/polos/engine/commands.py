@@ -173,6 +173,11 @@ def root_of(item: Mapping[str, Value]) -> dict[str, str]:
     return items.document(item, items.START).get("root") or own
 
 
+def session_of(item: Mapping[str, Value]) -> str:
+    """The session of an execution: the one given at the start of its family, or else one of the family's own."""
+    return items.document(item, items.START).get("session") or root_of(item)["x"]
+
+
 ON_EXECUTION_ITEM = 500
 
 

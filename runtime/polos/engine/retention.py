@@ -85,10 +85,16 @@ def sweep(engine: Engine, remaining: Callable[[], float], *, whole: bool = False
     for item in _started_before(engine, engine.now() - age):
         if remaining() < _STOP_BEFORE:
             return Swept(renewed, complete=False)
-        if items.ENDED not in item and items.WORKFLOW in item and _is_due(engine, item):
-            renew(engine, item)
-            renewed += 1
+        renewed += renew_if_due(engine, item)
     return Swept(renewed, complete=True)
+
+
+def renew_if_due(engine: Engine, item: Item) -> bool:
+    """Renew what one execution has stored, if it is open and needs it."""
+    if items.ENDED in item or items.WORKFLOW not in item or not _is_due(engine, item):
+        return False
+    renew(engine, item)
+    return True
 
 
 def sweep_gathered(engine: Engine, remaining: Callable[[], float]) -> Swept:

@@ -85,7 +85,10 @@ async def list(
 
 
 async def pause(client: Client | None, workflow: Workflow[Any, Any] | str, key: str = "global") -> None:
-    """Start nothing at its times until `resume`. Raises `InvalidPayloadError` if there is no such schedule."""
+    """Start nothing at its times until `resume`. Raises `InvalidPayloadError` if there is no such schedule.
+
+    Here and below, the id that `create` returned may be given in place of workflow and key.
+    """
     chosen = ambient.client(client)
     await chosen.apply_schedule(replace(await _find(chosen, workflow, key), paused=True))
 
@@ -106,6 +109,8 @@ async def delete(client: Client | None, workflow: Workflow[Any, Any] | str, key:
 async def _find(client: Client, workflow: Workflow[Any, Any] | str, key: str) -> Recurring:
     wanted = workflow.id if isinstance(workflow, Workflow) else workflow
     for one in await client.list_schedules():
-        if (one.workflow_id, one.key) == (wanted, key):
+        if (one.workflow_id, one.key) == (wanted, key) or schedule_id(one.workflow_id, one.key) == wanted:
             return one
+    if ":" in wanted:  # no workflow is called so
+        raise InvalidPayloadError(f"There is no schedule {wanted!r}.")
     raise InvalidPayloadError(f"Workflow {wanted!r} has no schedule with the key {key!r}.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from polos import ambient
 from polos.client import Polos
@@ -23,6 +23,7 @@ from polos.testing.harness import EPOCH, Harness
 from polos.testing.shrinking import opened
 from polos.testing.striking import Striker
 from polos.testing.trace import Trace
+from polos.testing.waiting import DrivingClient
 from polos.types.types import ExecutionDetail
 from polos.workflow import Workflow, get_all_workflows
 
@@ -52,11 +53,13 @@ class Environment:
         if backend not in ("memory", "moto"):
             raise UsageError(f"There is no backend {backend!r} for tests; use 'memory' or 'moto'.")
         self._backend = backend
-        self._chosen = None if workflows is None else {workflow.id: workflow for workflow in workflows}
+        self._chosen = None if workflows is None else {workflow.id: workflow for workflow in _checked(workflows)}
         self._workflows: Callable[[], Mapping[str, Workflow[Any, Any]]] = (
             get_all_workflows if self._chosen is None else lambda: self._chosen or {}
         )
         start = start_time or EPOCH
+        if not isinstance(start, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"start_time= takes a datetime, not {start_time!r}.")
         self._start = start if start.tzinfo is not None else start.replace(tzinfo=UTC)
         self._invocation_seconds = invocation_seconds
         self._harness: Harness | None = None
@@ -70,6 +73,7 @@ class Environment:
         if watching is not None:
             watching.append(self)
         self._deliveries: Deliveries | None = None
+        self.drives = self._driving = 0
         self._undo = ExitStack()
 
     # ---- life
@@ -92,12 +96,16 @@ class Environment:
                 if self._disturbance is None
                 else DisturbedDeliveries(self._harness, self._disturbance)
             )
-            self._client = Polos(engine=self._harness.engine)
+            self._client = DrivingClient(self._harness.engine, self)
             if self._disturbance is not None:
                 self._disturbance.striker.client = self._client
             self._outer = ambient.current()
             ambient.use(self._client)
         return self._harness
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise UsageError("This environment is closed; use it inside its `async with`.")
 
     def close(self) -> None:
         """Drop the backend and everything in it. May be called again."""
@@ -134,12 +142,29 @@ class Environment:
     @property
     def client(self) -> Polos:
         """A client of this backend."""
+        self._refuse_closed()
         self._open  # noqa: B018 - opened on first use
         assert self._client is not None
         return self._client
 
     async def _drive(self, work: Callable[..., T], *args: Any) -> T:
+        self._refuse_closed()
+        self.drives += 1
+        self._driving += 1
+        try:
+            return await self._on_driver(work, *args)
+        finally:
+            self.drives += 1
+            self._driving -= 1
+
+    async def _on_driver(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._driver, work, *args)
+
+    async def bring_on(self, execution_id: str, limit: timedelta | None) -> None:
+        """Towards the end of an execution, until the test drives again. Called by the client that waits for it."""
+        if not self._driving:
+            until = None if limit is None else self.now + limit
+            await self._on_driver(self._bring_on, execution_id, until, self.drives)
 
     # ---- what a test does
 
@@ -266,10 +291,21 @@ class Environment:
             due = self._delivering.next_due()
             if due is None or due > target:
                 break
-            self._open.clock.jump(due)
+            self._open.move(due)
             self._settle()
-        self._open.clock.jump(target)
+        self._open.move(target)
         self._settle()
+
+    def _bring_on(self, execution_id: str, until: datetime | None, drives: int) -> None:
+        engine = self._enter().engine
+        for _ in range(_JUMPS):
+            self._settle()
+            due = self._delivering.next_due()
+            if self.drives != drives or due is None or (until is not None and due > until):
+                return
+            if queries.ended(engine, execution_id) is not None:
+                return
+            self._open.move(due)
 
     def _finish(self, execution_id: str) -> Any:
         engine = self._enter().engine
@@ -286,5 +322,12 @@ class Environment:
                     f"Execution {execution_id} can't finish: nothing is scheduled that would move it. "
                     f"It waits for: {shown}."
                 )
-            self._open.clock.jump(due)
+            self._open.move(due)
         raise UsageError(f"Execution {execution_id} does not end.")
+
+
+def _checked(workflows: Any) -> list[Workflow[Any, Any]]:
+    found: list[Any] = list(cast("Iterable[Any]", workflows)) if isinstance(workflows, Iterable) else [None]
+    if not all(isinstance(one, Workflow) for one in found):
+        raise UsageError(f"workflows= takes a list of what @workflow made, not {workflows!r}.")
+    return found

@@ -100,6 +100,10 @@ class Harness(Protocol):
         """When the next message, timer or tick that is not due yet will be; None: there is none."""
         ...
 
+    def move(self, to: datetime) -> None:
+        """Move virtual time on to a moment until which nothing is due. What keeps records is done on the way."""
+        ...
+
     def upcoming(self) -> Sequence[Upcoming]:
         """The next tick of each recurring schedule that is not paused."""
         ...

@@ -174,6 +174,9 @@ class MemoryHarness:
         later = [due for due in dues if due is not None]
         return moment(max(min(later), now)) if later else None
 
+    def move(self, to: datetime) -> None:
+        self.clock.jump(to)
+
     def upcoming(self) -> list[Upcoming]:
         found: list[Upcoming] = []
         for one in self.local.recurrences.list():

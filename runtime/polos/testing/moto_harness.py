@@ -7,9 +7,10 @@ else, from CloudFormation to the rule that brings events to their queue, is moto
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from polos.aws import records
@@ -19,10 +20,12 @@ from polos.aws.entry import Handler, Service, handler_of
 from polos.aws.table import DynamoTable
 from polos.aws.telemetry import Silent
 from polos.aws.visibility import Visibility
+from polos.core import items
 from polos.core.conditions import Item
 from polos.core.items import Key
-from polos.engine import native, schedules
+from polos.engine import native, retention, schedules
 from polos.engine.commands import millis, moment
+from polos.engine.engine import Engine
 from polos.errors import InvalidPayloadError
 from polos.testing.harness import Making, Upcoming, VirtualClock
 from polos.testing.moto_account import MotoAccount
@@ -34,6 +37,8 @@ from polos.workflow import Workflow
 
 _LANES = ("WakeQueue", "EventsQueue", "NativeEventsQueue", "StartQueue", "DeadLetters")
 _DEAD = ("DeadLetters", "KeptLetters")
+_MAINTENANCE = timedelta(days=30)
+"""How often the maintenance comes. Every six hours, as in the template, would keep no more and make years slow."""
 
 
 class _Context:
@@ -111,6 +116,9 @@ class MotoHarness:
         backend = aws_backend(settings, self.clock, clients=clients, limits=making.limits(settings.limits()))
         self.network = MotoNetwork(self.account)
         self._unseen = DynamoTable(self.account.aws.dynamodb, settings.table, self.clock)
+        uncounted = aws_backend(settings, self.clock, clients=self.account.aws, limits=backend.limits)
+        self._keeper = Engine(uncounted, workflows=workflows)
+        self.maintained, self._maintained_at = True, start
         self.engine = making.engine(backend, workflows)
         service = Service(self.engine, settings, Visibility(clients, settings), Silent())
         service.worker = making.worker(self.engine)
@@ -152,6 +160,13 @@ class MotoHarness:
         later = [due for due in dues if due > now]
         return moment(min(later)) if later else None
 
+    def move(self, to: datetime) -> None:
+        while self.maintained and (turn := self._maintained_at + _MAINTENANCE) <= to:
+            self.clock.jump(turn)
+            self._maintain()
+            self._maintained_at = turn
+        self.clock.jump(to)
+
     def upcoming(self) -> list[Upcoming]:
         return self._schedules.upcoming()
 
@@ -172,6 +187,18 @@ class MotoHarness:
 
     def close(self) -> None:
         self.account.close()
+
+    def _maintain(self) -> None:
+        """What the maintenance does, but for how it finds what is open: through an index of many months."""
+        retention.sweep_gathered(self._keeper, lambda: math.inf)
+        scanned = self.account.aws.dynamodb.get_paginator("scan").paginate(
+            TableName=self.account.settings.table,
+            FilterExpression="sk = :execution",
+            ExpressionAttributeValues={":execution": {"S": items.execution("").sk}},
+            ProjectionExpression="pk",
+        )
+        for found in [one["pk"]["S"] for page in scanned for one in page["Items"]]:
+            retention.renew_if_due(self._keeper, self._unseen.get(items.execution(found)) or {})
 
     def _has_visible(self, queue: str) -> bool:
         with self.account.lock:
