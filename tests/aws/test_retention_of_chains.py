@@ -150,3 +150,27 @@ async def test_an_older_link_that_leads_on_when_the_loop_has_ended_keeps_no_firs
         assert (await env.describe(handle)).id == "loop~2"
         await live(21)
         assert not _is_stored(env, "loop")
+
+
+@law
+async def test_a_late_duty_of_the_failed_run_lets_no_first_go_that_a_retry_keeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last link fails, and is retried | a copy of its message repeats what follows its end."""
+    async with living("memory", monkeypatch) as (env, live):
+        handle = await env.start(loop, 1, id="loop")
+        await live(105)
+        engine, detail = env.harness.engine, await env.describe(handle)
+        failed = engine.table.get(items.execution(detail.id))
+        assert failed is not None
+        assert detail.status == "failed"
+        mended.append(True)
+        await env.client.retry(handle.id)
+
+        successors.close(engine, failed)
+
+        first = engine.table.get(items.execution("loop"))
+        assert first is not None
+        assert items.TTL not in first
+        await live(14)
+        assert (await env.describe(handle)).status == "waiting"

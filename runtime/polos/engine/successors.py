@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from polos.core import codec, items
-from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Condition, Has, Item, Less, Not, Value
+from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Condition, Equals, Has, Item, Less, Not, Value
 from polos.core.identity import successor_id
 from polos.engine import commands
 from polos.engine.commands import Start, Stored
@@ -72,7 +73,7 @@ def start(engine: Engine, ended: Item) -> None:
         messages.append(Outgoing(commands.cancel(successor, items.text(ended, items.WORKFLOW), mode)))
     engine.backend.inbox.send(messages)
     if number:
-        lead = Change(set={items.NEXT: successor, items.LINK: number + 1}, remove=(items.TTL,))
+        lead = Change(set={items.NEXT: successor, items.LINK: number + 1}, remove=(items.TTL, items.LINK_GENERATION))
         _change_first(engine, first, lead, AnyOf(Not(Has(items.LINK)), Less(items.LINK, number + 1)))
 
 
@@ -80,17 +81,27 @@ def close(engine: Engine, ended: Item) -> None:
     """The duty of the last of a chain: the first may go when this one goes. 1 update; nothing for others."""
     chain = items.document(ended, items.START).get("chain")
     if chain and items.NEXT not in ended:
-        first, number = chain
         ttl = items.number(ended, items.ENDED) // 1000 + int(engine.limits.retention)
-        last = Change(set={items.NEXT: items.text(ended, items.PK), items.LINK: number, items.TTL: ttl})
-        _change_first(engine, first, last, AnyOf(Not(Has(items.LINK)), AtMost(items.LINK, number)))
+        _lead_to_last(engine, ended, chain, items.number(ended, items.GENERATION), Change(set={items.TTL: ttl}))
 
 
 def reopen(engine: Engine, failed: Item) -> None:
     """Before the last of a chain is retried: the first stays again. 1 update; nothing for others."""
     chain = items.document(failed, items.START).get("chain")
     if chain:
-        _change_first(engine, chain[0], Change(remove=(items.TTL,)))
+        generation = items.number(failed, items.GENERATION) + 1
+        _lead_to_last(engine, failed, chain, generation, Change(remove=(items.TTL,)))
+
+
+def _lead_to_last(engine: Engine, link: Item, chain: list[Any], generation: int, change: Change) -> None:
+    """IF nothing is there of a later link, nor of a later generation of this one."""
+    first, number = chain
+    about = {items.NEXT: items.text(link, items.PK), items.LINK: number, items.LINK_GENERATION: generation}
+    same = AllOf(
+        Equals(items.LINK, number), AnyOf(Not(Has(items.LINK_GENERATION)), AtMost(items.LINK_GENERATION, generation))
+    )
+    newest = AnyOf(Not(Has(items.LINK)), Less(items.LINK, number), same)
+    _change_first(engine, first, replace(change, set={**change.set, **about}), newest)
 
 
 def _change_first(engine: Engine, first: str, change: Change, condition: Condition | None = None) -> None:
