@@ -68,10 +68,10 @@ class Polos:
 
     async def start(self) -> None:
         """Start the worker of the embedded backend for everything in its database. Nothing to start on AWS."""
+        await self._connection.call(self._connection.open, True)  # first: one that fails is no ambient client
         if ambient.current() is not self:
             self._outer = ambient.current()
             ambient.use(self)
-        await self._connection.call(self._connection.open, True)
 
     async def stop(self) -> None:
         """Stop the worker once the turns under way have ended, and close the database."""

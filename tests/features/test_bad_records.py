@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from polos import BackendError, Polos, WorkflowContext, WorkflowFailedError, workflow
+from polos import BackendError, Polos, WorkflowContext, WorkflowFailedError, ambient, workflow
 from polos.core import items
 from polos.local.database import Database
 from polos.ports import Outgoing
@@ -80,9 +80,10 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
             async with Polos(local=path):
                 pass
 
-    before = path.read_bytes()
+    before, outer = path.read_bytes(), ambient.current()
     asyncio.run(main())
     assert path.read_bytes() == before
+    assert ambient.current() is outer, "the next call without a client does not meet it"
 
 
 def test_a_database_that_another_process_keeps_locked_is_a_sentence(tmp_path: Path, monkeypatch: Any) -> None:
