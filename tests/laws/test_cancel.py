@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 
@@ -58,6 +59,23 @@ async def test_cancel_ends_as_cancelled_also_when_the_body_swallows_it(world: Wo
         detail = await env.describe(handle)
         assert (detail.status, detail.result) == ("cancelled", None)
     assert world.ran("goes on") == 1
+
+
+@law
+async def test_a_message_that_takes_long_on_a_busy_machine_keeps_its_place_before_the_next(world: World) -> None:
+    """An environment delivers side by side only what waits for user code."""
+
+    @workflow(id="cancel-slow")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("never", world.effect)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        await env.cancel(handle)
+        slow = world.wire.meanwhile("cancel", lambda: time.sleep(0.3))
+        await env.settle()
+        assert slow.reached
+        assert (await env.describe(handle)).status == "cancelled"
 
 
 @law

@@ -1,17 +1,20 @@
-"""How an environment hands messages to their handlers: on threads, one after the other as long as none takes long."""
+"""How an environment hands messages to their handlers: on threads, one after the other as long as none stands still."""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from polos.errors import UsageError
 from polos.testing.harness import Crash, Delivery, Harness
+from polos.testing.watched_threads import WatchedThreads
 
-_GRACE = 0.05
-DELIVERIES = 200_000
+_GRACE: Final = 0.05
+_LONGEST: Final = 20
+"""Graces that an invocation gets which does not wait for user code: long enough for a busy machine."""
+DELIVERIES: Final = 200_000
 
 
 class Deliveries(Protocol):
@@ -31,10 +34,14 @@ class Deliveries(Protocol):
 
 
 class ThreadedDeliveries:
-    """Each invocation on a thread; one that takes long in real time lets the next begin beside it."""
+    """Each invocation on a thread. One that waits for user code, in real time, lets the next begin beside it.
+
+    One that is only slow does not: a busy machine would change the order of a test's messages.
+    """
 
     def __init__(self, harness: Harness) -> None:
         self._harness = harness
+        self._threads = harness.engine.threads
         self._handlers = ThreadPoolExecutor(64, thread_name_prefix="polos-invocation")
         self._in_flight: set[Future[None]] = set()
         self._changed = threading.Event()
@@ -60,20 +67,22 @@ class ThreadedDeliveries:
         self._handlers.shutdown(wait=False, cancel_futures=True)
 
     def _deliver(self, delivery: Delivery) -> None:
-        future = self._handlers.submit(self._run, delivery)
+        thread: list[int] = []
+        future = self._handlers.submit(self._run, delivery, thread)
         future.add_done_callback(lambda _: self._changed.set())
         self._in_flight.add(future)
-        try:
-            future.result(timeout=_GRACE)
-        except TimeoutError:
-            if future.done():
-                raise
-        except Exception:
-            self._in_flight.discard(future)
-            raise
+        for _ in range(_LONGEST):
+            wait([future], timeout=_GRACE)
+            if future.done() or self._stands(thread):
+                break
         self._collect()
 
-    def _run(self, delivery: Delivery) -> None:
+    def _stands(self, thread: list[int]) -> bool:
+        threads = self._threads
+        return isinstance(threads, WatchedThreads) and bool(thread) and threads.waits(thread[0], _GRACE)
+
+    def _run(self, delivery: Delivery, thread: list[int]) -> None:
+        thread.append(threading.get_ident())
         try:
             delivery.run()
         except Crash:

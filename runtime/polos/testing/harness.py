@@ -15,6 +15,7 @@ from polos.core.items import Key
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker
 from polos.ports import Backend, Limits
+from polos.testing.watched_threads import WatchedThreads
 from polos.workflow import Workflow
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class Making:
         return replace(limits, near=0.0, event_skew=0.0, controls=math.inf)
 
     def engine(self, backend: Backend, workflows: Callable[[], Mapping[str, Workflow[Any, Any]]]) -> Engine:
-        return Engine(backend, workflows=workflows)
+        return Engine(backend, threads=WatchedThreads(), workflows=workflows)
 
     def worker(self, engine: Engine) -> Worker:
         return Worker(engine)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _POINTERS = (items.POINTER, f"{items.RESULT}p", f"{items.INPUT}p", f"{items.FINAL_STATE}p")
 _DECIDED_FIELDS = (items.VALUE, items.POINTER, items.FAILURE, items.EVENT_ID, items.STATE)
-_OF_A_CHAIN = frozenset({items.NEXT, items.LINK, items.TTL})
+_OF_A_CHAIN = frozenset({items.NEXT, items.LINK, items.LINK_GENERATION, items.TTL})
 
 
 class Written:
