@@ -198,3 +198,29 @@ async def test_one_slot_is_never_held_twice_whatever_dies(world: World) -> None:
             assert await ends(env, *handles) == ["completed"] * 3, fault.hit
             assert places(world) == []
     assert max(most) == 1
+
+
+@law
+async def test_a_slot_that_the_owner_before_gives_back_at_that_moment_is_taken_anew(world: World) -> None:
+    """A has suspended, and stands before giving its slot back; B, of the same execution, finds it held by an older
+    epoch; A gives it back; B would keep it. B has lost nothing by that."""
+
+    @workflow(id="qs-given-back", queue={"name": "qs", "concurrency_limit": 1})
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.wait_for("nap", seconds=5)
+        return await ctx.step.run("a", world.effect)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        gate = world.wire.block("update slots", nth=2)
+        before = world.begin()
+        await gate.reach()
+        due = env.harness.next_due()
+        assert due is not None
+        env.harness.clock.jump(due)
+        given_back = world.wire.meanwhile("update slots", lambda: [gate.release(), before.join()], nth=2)
+        await world.begin().end()
+        await before.end()
+        assert given_back.reached
+        detail = await env.describe(handle)
+        assert (detail.status, detail.result, detail.invocations) == ("completed", "a", 2)

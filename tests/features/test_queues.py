@@ -45,7 +45,7 @@ class Meter:
 
     def visit(self) -> None:
         with self.enter():
-            threading.Event().wait(0.003)
+            threading.Event().wait(0.01)
 
 
 meter = Meter()
@@ -88,7 +88,7 @@ async def test_queue_limit_is_never_exceeded_however_many_come_at_once(world: Wo
         handles = [await env.start(many, n) for n in range(count)]
         await _in_waves(world, 12)
         assert [(await handle.get(env.client))["result"] for handle in handles] == list(range(count))
-    assert meter.most == 3 if world.backend == "memory" else meter.most <= 3  # moto takes one request at a time
+    assert meter.most in ((3,) if world.backend == "memory" else (1, 2, 3))  # moto takes one request at a time
     assert len(meter.order) == count + count // 2
 
 

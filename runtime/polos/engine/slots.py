@@ -120,20 +120,20 @@ class Slots:
         """One try; the slots item if all are held. Raises `Lost` if a later owner of the execution holds one."""
         room = AnyOf(Not(Has(items.LIMIT_COUNT)), Less(items.LIMIT_COUNT, self.limit))
         change = Change(set={self._own: epoch}, add={items.LIMIT_COUNT: 1})
-        try:
-            self.engine.table.update(self._key, change, AllOf(Not(Has(self._own)), room))
-        except ConditionFailed as failed:
-            item = failed.item or {}
-            if self._own not in item:
-                return item
-            old = items.number(item, self._own)
-            if old > epoch:
-                raise Lost(self.execution_id) from None
+        while True:
             try:
-                self.engine.table.update(self._key, Change(set={self._own: epoch}), AtMost(self._own, epoch))
-            except ConditionFailed:
-                raise Lost(self.execution_id) from None
-        return None
+                self.engine.table.update(self._key, change, AllOf(Not(Has(self._own)), room))
+            except ConditionFailed as failed:
+                item = failed.item or {}
+                if self._own not in item:
+                    return item
+                if items.number(item, self._own) > epoch:
+                    raise Lost(self.execution_id) from None
+                try:
+                    self.engine.table.update(self._key, Change(set={self._own: epoch}), AtMost(self._own, epoch))
+                except ConditionFailed:
+                    continue  # the owner before has given it back meanwhile, or there is a later one: look again
+            return None
 
     def _evict(self, lease: Lease, held: Item) -> bool:
         """Remove holders that don't run: ended, asleep, or holding an epoch that has passed. Whether one was."""
