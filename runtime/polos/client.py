@@ -19,7 +19,7 @@ from polos.errors import ExecutionStateError, PolosError, UsageError
 from polos.handle import ExecutionHandle
 from polos.log_file import close_log_file, open_log_file
 from polos.ports import Event, Recurring
-from polos.step import check_batch
+from polos.start_options import check_batch
 from polos.types.types import BatchWorkflowInput, ExecutionDetail, ExecutionSummary, Paused, StreamEvent
 from polos.workflow import Workflow, find_workflow
 

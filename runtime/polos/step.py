@@ -8,17 +8,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from pydantic import BaseModel
-
 from polos import clock, current
 from polos.core import codec
 from polos.core.annotations import return_annotation
-from polos.core.identity import check_event_type, check_execution_id, check_queue, check_step_key, check_topic
+from polos.core.identity import check_event_type, check_execution_id, check_step_key, check_topic
 from polos.core.keywords import also_named
 from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartBatch, StartChild
 from polos.core.replay import Replay
@@ -27,8 +25,9 @@ from polos.core.spans import seconds_of
 from polos.errors import InvalidPayloadError, UsageError
 from polos.handle import ExecutionHandle
 from polos.hooks import HookResult
-from polos.queues import Queue, chosen_queue
+from polos.queues import Queue
 from polos.spans import Spans
+from polos.start_options import check_batch, start_options
 from polos.tracing import NoSpan
 from polos.types.types import BatchStepResult, BatchWorkflowInput, EventPayload
 from polos.workflow import Workflow, find_workflow
@@ -326,69 +325,6 @@ class Step:
         else:
             with self._spans.block(name, attributes or {}) as span:
                 yield span
-
-
-def check_batch(workflows: Any) -> list[BatchWorkflowInput]:
-    """The items of a batch, from any iterable. Raises `InvalidPayloadError` for something else."""
-    kind = cast("type[Any]", type(workflows))
-    if issubclass(kind, str | Mapping | BaseModel) or not issubclass(kind, Iterable):
-        raise InvalidPayloadError(
-            f"A batch takes a list of BatchWorkflowInput(id=..., payload=...), not {kind.__name__}."
-        )
-    found = list(cast("Iterable[Any]", workflows))
-    for one in found:
-        if not isinstance(one, BatchWorkflowInput):
-            raise InvalidPayloadError(
-                f"A batch takes BatchWorkflowInput(id=..., payload=...), not {type(one).__name__}."
-            )
-    return found
-
-
-def start_options(
-    workflow: Workflow[Any, Any],
-    queue: str | Queue | None,
-    concurrency_key: str | None,
-    run_timeout_seconds: float | None,
-    initial_state: Any,
-) -> dict[str, Any]:
-    """The parts of a start that a caller may choose, as they are stored. Raises `InvalidPayloadError`."""
-    chosen = chosen_queue(queue)
-    declared = workflow.queue
-    options: dict[str, Any] = {}
-    limit = declared.concurrency_limit if declared is not None and chosen is None else None
-    if chosen is not None:
-        check_queue(chosen.name)
-        limits = [chosen.concurrency_limit]
-        if declared is not None and declared.name == chosen.name:
-            limits.append(declared.concurrency_limit)
-        limit = min((one for one in limits if one is not None), default=None)
-    if chosen is not None or declared is not None:
-        named = chosen or declared
-        options["queue"] = named.name if named is not None else workflow.id
-    if limit is not None:
-        options["limit"] = limit
-    if concurrency_key is not None:
-        options["ckey"] = check_queue(concurrency_key)
-    try:
-        seconds = seconds_of(run_timeout_seconds if run_timeout_seconds is not None else workflow.timeout)
-    except ValueError as error:
-        raise InvalidPayloadError(f"run_timeout_seconds {error}.") from None
-    if seconds is not None:
-        options["timeout"] = float(seconds)
-    state = initial_state_of(workflow, initial_state)
-    if initial_state is not None:
-        options["state"] = codec.encode(state, annotation=workflow.state_schema)
-    return options
-
-
-def initial_state_of(workflow: Workflow[Any, Any], given: Any) -> Any:
-    """The state that an execution begins with; None without a schema. Raises `InvalidPayloadError`."""
-    if workflow.state_schema is None:
-        if given is not None:
-            raise InvalidPayloadError(f"initial_state was given, but workflow {workflow.id!r} has no state_schema.")
-        return None
-    what = f"The initial state of {workflow.id!r}"
-    return codec.validate({} if given is None else given, workflow.state_schema, what=what)
 
 
 def _seconds(timeout: float | timedelta | None) -> float | None:

@@ -17,7 +17,7 @@ from polos.core.loop import Body
 from polos.engine import commands, traced
 from polos.errors import NonDeterminismError, StepExecutionError
 from polos.hooks import Hook, HookAction, HookContext, HookResult, hook_key
-from polos.step import initial_state_of
+from polos.start_options import initial_state_of
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn

@@ -22,7 +22,7 @@ from polos.engine.engine import Engine
 from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
 from polos.ports import Event, Outgoing
 from polos.queues import chosen_queue
-from polos.step import start_options
+from polos.start_options import start_options
 from polos.workflow import Workflow
 
 _TAGS: Final = 1000
