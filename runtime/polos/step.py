@@ -21,7 +21,7 @@ from polos.core.keywords import also_named
 from polos.core.operations import AwaitEvent, AwaitResume, Publish, ResumeOther, Run, Sleep, StartBatch, StartChild
 from polos.core.replay import Replay
 from polos.core.retry import RetryOn, RetryPolicy
-from polos.core.spans import seconds_of
+from polos.core.spans import MOST, seconds_of
 from polos.errors import InvalidPayloadError, UsageError
 from polos.handle import ExecutionHandle
 from polos.hooks import HookResult
@@ -38,6 +38,7 @@ class _DefaultRetries(int):
 
 
 _RETRIES: Final = _DefaultRetries(2)
+_NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _ONCE: Final = RetryPolicy(max_retries=0)
 
 
@@ -124,7 +125,10 @@ class Step:
         days: float | None = None,
         weeks: float | None = None,
     ) -> None:
-        """Suspend for a time. Zero returns at once; a negative time is a `ValueError`. On AWS: 1 put and 1 send."""
+        """Suspend for at most a century. Zero returns at once; a negative time is a `ValueError`.
+
+        On AWS: 1 put and 1 send.
+        """
         try:
             delay = timedelta(
                 seconds=seconds or 0, minutes=minutes or 0, hours=hours or 0, days=days or 0, weeks=weeks or 0
@@ -133,6 +137,8 @@ class Step:
             raise ValueError(f"Step {key!r} waits for what is no length of time: {error}.") from None
         if delay < timedelta(0):
             raise ValueError(f"Step {key!r} waits for a negative time: {delay.total_seconds():g} s.")
+        if delay.total_seconds() > MOST:
+            raise ValueError(f"Step {key!r} waits for more than a century: {delay.days:,} days.")
         await self._perform(key, Sleep(delay.total_seconds()))
 
     @also_named("step_key", "timestamp")
@@ -141,7 +147,10 @@ class Step:
         moment: Any = when
         if not isinstance(moment, datetime):
             raise ValueError(f"Step {key!r} waits until {when!r}, which is no datetime.")
-        await self._perform(key, Sleep(until=when if when.tzinfo is not None else when.replace(tzinfo=UTC)))
+        until = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+        if until >= _NEVER:
+            raise ValueError(f"Step {key!r} waits until {when}: the last year that it can wait for is 9998.")
+        await self._perform(key, Sleep(until=until))
 
     @also_named("step_key")
     async def wait_for_event(

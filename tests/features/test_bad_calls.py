@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -203,6 +203,13 @@ async def test_waits_and_events_with_arguments_of_the_wrong_type_are_errors_at_t
         for when in ("2030-01-01", 5, timedelta(1)):
             with pytest.raises(ValueError, match="'until' waits until .* no datetime"):
                 await ctx.step.wait_until("until", when)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="'pause' waits for more than a century"):
+            await ctx.step.wait_for("pause", weeks=1e6)
+        for when in [datetime.max.replace(tzinfo=zone) for zone in (None, timezone(timedelta(hours=-12)))]:
+            with pytest.raises(ValueError, match="'until' waits until 9999.* 9998"):
+                await ctx.step.wait_until("until", when)
+        for when in [datetime.min.replace(tzinfo=zone) for zone in (None, timezone(timedelta(hours=12)))]:
+            await ctx.step.wait_until(f"past {when}", when)
         for kind in (5, "", "x" * 257):
             with pytest.raises(InvalidPayloadError, match="event_type"):
                 await ctx.step.wait_for_event("event", "topic", event_type=kind)  # type: ignore[arg-type]

@@ -43,6 +43,8 @@ async def test_ids_topics_and_options_that_are_too_long_or_odd_are_refused_by_na
             ({"id": ""}, "execution id"),
             ({"id": "a b"}, "execution id"),
             ({"id": "parent/child"}, "'/'"),
+            ({"id": "chain~1"}, "after continue_as_new"),
+            ({"id": f"chain~~{'0' * 32}"}, "after continue_as_new"),
             ({"queue": over}, "queue name"),
             ({"queue": 5}, "queue must be"),
             ({"queue": ""}, "queue name"),

@@ -14,6 +14,7 @@ from polos.errors import InvalidPayloadError, WorkflowDefinitionError
 _WORKFLOW_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _LONGEST_ID = 255
 _EXECUTION_ID = re.compile(rf"[A-Za-z0-9_.:@=+,~-][A-Za-z0-9_.:@=+,~/-]{{0,{_LONGEST_ID - 1}}}")
+_OF_A_SUCCESSOR = re.compile(r".+(~[0-9]+|~~[0-9a-f]{32})")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 MAX_NAME_BYTES = 512
 RESERVED = "polos:"
@@ -46,6 +47,19 @@ def check_execution_id(execution_id: object) -> str:
             f"and '/' after the first."
         )
     return execution_id
+
+
+def check_chosen_id(execution_id: object) -> str:
+    """The id that a caller chooses for a new execution: none that the runtime makes. Raises `InvalidPayloadError`."""
+    chosen = check_execution_id(execution_id)
+    if "/" in chosen:
+        raise InvalidPayloadError(f"The execution id {_short(chosen)} has a '/', which is kept for children.")
+    if _OF_A_SUCCESSOR.fullmatch(chosen):
+        raise InvalidPayloadError(
+            f"The execution id {_short(chosen)} ends as the runtime's own do after continue_as_new: "
+            f"choose one without '~' and a number at its end."
+        )
+    return chosen
 
 
 def check_step_key(key: object) -> str:

@@ -14,7 +14,14 @@ from polos import tracing
 from polos.clock import new_id, next_sequence
 from polos.core import codec, items
 from polos.core.conditions import Item
-from polos.core.identity import check_event_id, check_event_type, check_execution_id, check_step_key, check_topic
+from polos.core.identity import (
+    check_chosen_id,
+    check_event_id,
+    check_event_type,
+    check_execution_id,
+    check_step_key,
+    check_topic,
+)
 from polos.core.trees import is_utf8
 from polos.engine import commands, successors
 from polos.engine.commands import Start, Stored
@@ -39,9 +46,7 @@ def start(engine: Engine, workflow: Workflow[Any, Any], payload: Any, options: M
     chosen = _options(workflow, options)
     execution_id = options.get("id")
     if execution_id is not None:
-        check_execution_id(execution_id)
-        if "/" in execution_id:
-            raise InvalidPayloadError(f"The execution id {execution_id!r} has a '/', which is kept for children.")
+        check_chosen_id(execution_id)
     identity = execution_id or new_id()
     stored = engine.stash(text, identity, f"The payload of workflow {workflow.id!r}")
     if "state" in chosen:
