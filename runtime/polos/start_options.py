@@ -56,7 +56,7 @@ def start_options(
     if limit is not None:
         options["limit"] = limit
     if concurrency_key is not None:
-        options["ckey"] = check_queue(concurrency_key)
+        options["ckey"] = check_queue(concurrency_key, "concurrency key")
     try:
         seconds = seconds_of(run_timeout_seconds if run_timeout_seconds is not None else workflow.timeout)
     except ValueError as error:

@@ -90,3 +90,8 @@ def test_a_run_whose_end_takes_months_is_swept_until_it_is_over() -> None:
     program = tuple(Op("suspend", f"u{number}") for number in range(9))
     plan = Plan("expiry", (Root("x0", "sim-main", program),), horizon=74 * 86_400.0)
     assert simulate(1, plan=plan, faults=False).violations == []
+
+
+def test_a_collector_that_is_left_with_a_batch_whose_events_are_all_gone_is_no_loss() -> None:
+    """Its owner was throttled before it advanced; a stalled one found nothing left, and its message's work done."""
+    assert simulate(3123733).violations == []

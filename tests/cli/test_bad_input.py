@@ -45,6 +45,7 @@ def refused(result: Result, code: int, *words: str) -> None:
         ((*RUN, "--input", '{"name": "Ada", "times": "x"}'), 2, ["times"]),
         ((*RUN, "--input", '{"name": "Ada"}', "--id", "x" * 300), 2, ["execution id"]),
         ((*RUN, "--input", '{"name": "Ada"}', "--id", "a b"), 2, ["a b"]),
+        ((*RUN, "--input", '{"name": "Ada"}', "--id", ""), 2, ["execution id ''"]),
         ((*RUN, "--stack", "s", "--local", "f.db"), 2, ["--stack", "--local"]),
         (("dev",), 2, ["polos dev"]),
         (("dev", "greetings", "--stack", "s"), 2, ["local"]),
@@ -106,7 +107,9 @@ def test_a_command_that_cannot_be_done_says_why(
     refused(polos(*arguments), code, *words)
 
 
-@pytest.mark.parametrize("arguments", [("list", "--limit", "0"), ("list", "--nope"), ("show",), ("nope",)])
+@pytest.mark.parametrize(
+    "arguments", [("list", "--limit", "0"), ("doctor", "--minutes", "inf"), ("list", "--nope"), ("show",), ("nope",)]
+)
 def test_bad_usage_exits_2(polos: Polos, arguments: tuple[str, ...]) -> None:
     result = polos(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")

@@ -75,6 +75,8 @@ def test_its_tests_pass(place: Path, polos: Call) -> None:
     [
         (["taken"], "is not empty"),
         (["greetings.py"], "is a file"),
+        (["greetings.py/new"], "Not a directory"),
+        (["n" * 300], "File name too long"),
         (["new", "--name", "my_shop"], "letters, digits and hyphens"),
         (["9lives"], "Give another one with --name"),
         (["new", "--name", ""], "can't be called ''"),

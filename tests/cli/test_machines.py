@@ -20,6 +20,14 @@ from polos import WorkflowContext, workflow
 @workflow(schedule=True)
 async def nightly(ctx: WorkflowContext): ...
 """
+ODD = """
+from polos import WorkflowContext, workflow
+
+
+@workflow
+async def odd(ctx: WorkflowContext) -> dict[str, object]:
+    return {"a": [float("nan"), float("-inf")], "b": 0.5}
+"""
 ERROR = {"type", "message", "traceback"}
 DONE = {"execution_id", "workflow_id", "status", "result", "error"}
 SUMMARY = {
@@ -122,3 +130,11 @@ def test_an_unknown_execution_with_json_leaves_standard_output_empty(polos: Polo
     result = polos(*line.split(), "--json")
     assert (result.exit_code, result.stdout) == (3, "")
     assert "nope" in result.stderr
+
+
+def test_numbers_that_json_has_no_form_for_are_strings(polos: Polos, place: Path) -> None:
+    (place / "odd.py").write_text(ODD, encoding="utf-8")
+
+    printed = polos("run", "odd", "--app", "odd.py", "--json").stdout
+
+    assert json.loads(printed, parse_constant=pytest.fail)["result"] == {"a": ["NaN", "-Infinity"], "b": 0.5}

@@ -293,3 +293,26 @@ async def test_messages_of_an_execution_whose_code_is_not_there_are_no_deaths(wo
         engine.workflows = workflows
         assert (await env.describe(handle)).deaths == 0
         assert await env.finish(handle) == "a"
+
+
+@law
+async def test_a_cancel_after_an_outage_still_runs_the_cleanup(world: World) -> None:
+    """The body had run before its lease was given back: the execution is not one that never began."""
+    done: list[str] = []
+
+    @workflow(id="outage-saga")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("charge", done.append, "charge")
+        try:
+            await ctx.step.wait_for("wait", hours=1)
+        finally:
+            await ctx.step.run("refund", done.append, "refund")
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        fault = world.wire.meanwhile("put r#wait", raises(BackendError("throttled")))
+        await deliver_until(world, fault)
+        await env.cancel(handle)
+        await env.settle()
+        assert (await env.describe(handle)).status == "cancelled"
+    assert done == ["charge", "refund"]

@@ -291,3 +291,26 @@ async def test_a_fork_whose_start_arrives_before_the_clients_own_write_repeats_n
         world.table.delete(items.execution(fork.id))  # as if it had not been made yet
         assert await env.finish(fork) == [1, 2]
         assert [key for key, _ in world.effects] == ["two"]
+
+
+@law
+async def test_a_retry_of_a_step_leaves_a_batch_alone_whose_key_begins_alike(world: World) -> None:
+    """The outcomes of the batch `page#2` are kept under names that begin as those of a batch `page` would."""
+    flaky = Once()
+
+    @workflow(id="rg-page")
+    async def page(ctx: WorkflowContext, number: int) -> int:
+        return number
+
+    @workflow(id="rg-pages", max_retries=0)
+    async def body(ctx: WorkflowContext) -> Any:
+        many = [BatchWorkflowInput(id="rg-page", payload=number) for number in range(3)]
+        got = await ctx.step.batch_invoke_and_wait("page#2", many)
+        return [one.result for one in got], await ctx.step.run("page", flaky, max_retries=0)
+
+    async with world.deploy(body, page) as env:
+        handle = await env.start(body)
+        await env.settle()
+        assert (await env.describe(handle)).status == "failed"
+        await env.client.retry(handle.id)
+        assert await env.finish(handle) == ([0, 1, 2], "good")

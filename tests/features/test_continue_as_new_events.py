@@ -79,3 +79,47 @@ def test_the_event_that_triggered_an_execution_is_not_taken_by_its_waits(backend
             assert await env.finish(first.id) == [1, 2]
 
     asyncio.run(scenario())
+
+
+@workflow(id="chain_eater")
+async def eater(ctx: WorkflowContext, seen: list[int]) -> list[int]:
+    for number in range(120):
+        seen.append((await ctx.step.wait_for_event(f"one {number}", topic="chain/many")).data)
+    if len(seen) == 360:
+        return seen
+    return await ctx.continue_as_new(seen)
+
+
+def test_a_chain_that_takes_many_events_in_a_short_time_takes_each_once() -> None:
+    """What the link before the last took is known, too, however much it was: each link takes more than a hundred."""
+
+    async def scenario() -> None:
+        async with Environment(workflows=[eater]) as env:
+            handle = await env.start(eater, [])
+            for number in range(360):
+                await env.publish("chain/many", number)
+            assert await env.finish(handle) == list(range(360))
+
+    asyncio.run(scenario())
+
+
+@workflow(id="chain_of_trigger", trigger_on_event="chain/first")
+async def chained(ctx: WorkflowContext, event: EventPayload) -> list[Any]:
+    if "~" not in ctx.execution_id:
+        return await ctx.continue_as_new(event)
+    following = await ctx.step.wait_for_event("next", topic="chain/first")
+    return [event.data, following.data]
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+def test_the_event_that_began_a_chain_is_not_taken_by_a_later_link(backend: Any) -> None:
+    async def scenario() -> None:
+        async with Environment(backend=backend, workflows=[chained]) as env:
+            await env.publish("chain/first", "one")
+            await env.settle()
+            (only,) = await env.client.list_executions(status="waiting")
+            await env.publish("chain/first", "two")
+            await env.settle()
+            assert (await env.describe(only)).result == ["one", "two"]
+
+    asyncio.run(scenario())

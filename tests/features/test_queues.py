@@ -320,3 +320,26 @@ async def test_queue_named_at_the_call_is_shared_by_workflows(world: World) -> N
         await _in_waves(world, 6)
         assert {(await env.describe(handle)).status for handle in handles} == {"completed"}
     assert (gauge.most, len(gauge.order)) == (1, 6)
+
+
+@law
+async def test_queue_and_key_with_a_divider_in_them_are_no_other_queue_and_key(world: World) -> None:
+    gauge = Meter()
+
+    @workflow(id="queues-divided")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("visit", gauge.visit)
+
+    async with world.deploy(body) as env:
+        gauge.hold()
+        handles = [
+            await env.start(body, queue=Queue("a", 1), concurrency_key="b#c"),
+            await env.start(body, queue=Queue("a#b", 1), concurrency_key="c"),
+        ]
+        running = [world.begin(one) for one in world.take_all()]
+        await world.until(lambda: gauge.inside == 2)
+        gauge.release()
+        for one in running:
+            await one.end()
+        for handle in handles:
+            await env.finish(handle)

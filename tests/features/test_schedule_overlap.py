@@ -187,3 +187,26 @@ async def test_tick_is_started_or_skipped_whatever_crashes(world: World, request
         await env.settle()
         assert (await env.describe(ticker.id(second))).status == ("cancelled" if first else "waiting")
         assert len(await listed(env)) == (2 if first else 1)
+
+
+@law
+async def test_a_chain_that_went_on_as_new_is_still_open(world: World) -> None:
+    """The execution that the tick before started has ended; what it went on as has not."""
+
+    @workflow(id="overlap-chain", schedule=True)
+    async def body(ctx: WorkflowContext, tick: SchedulePayload) -> str:
+        await ctx.step.wait_for("work", minutes=50)
+        if ctx.execution_id.endswith("~2"):
+            return "done"
+        return await ctx.continue_as_new(tick)
+
+    async with world.deploy(body) as env:
+        ticker = Ticker(world, body.id)
+        await ticker.fire("10:00")
+        await env.advance(hours=1)
+        await ticker.fire("11:00")
+        assert (await env.describe(ticker.id("11:00"))).status == "cancelled"
+        await env.advance(hours=2)
+        await ticker.fire("13:00")
+        await env.advance(minutes=1)
+        assert (await env.describe(ticker.id("13:00"))).status == "waiting"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from typing import Any
 
 import pytest
 
-from polos import StepExecutionError, WorkflowContext, current_step, workflow
+from polos import StepExecutionError, StepTimeoutError, WorkflowContext, current_step, workflow
 from tests.laws.mixed import Mixed
 from tests.laws.worlds import World, law
 
@@ -199,3 +200,29 @@ async def test_L11_an_invocation_that_raises_is_delivered_again(world: World) ->
         await env.advance(seconds=31)
         assert await env.finish(handle) == ["a", "b"]
     assert world.repeated == []
+
+
+@law
+async def test_L11_at_most_once_does_not_run_a_step_again_that_took_too_long(world: World) -> None:
+    """A thread that is given up may still carry out what it was asked for: the attempt's outcome is unknown."""
+    begun: list[int] = []
+    over = threading.Event()
+
+    def charge() -> None:
+        begun.append(1)
+        over.wait(10)
+
+    @workflow(id="once-slow")
+    async def body(ctx: WorkflowContext) -> str:
+        try:
+            await ctx.step.run("charge", charge, at_most_once=True, timeout=0.1)
+        except StepTimeoutError as error:
+            return f"unknown after {error.attempts}"
+        return "charged"
+
+    async with world.deploy(body) as env:
+        try:
+            assert await env.finish(await env.start(body)) == "unknown after 1"
+        finally:
+            over.set()
+    assert len(begun) == 1

@@ -46,14 +46,20 @@ async def init(
     Workflows, their tests, a template, and a README with the commands.
     """
     folder = directory.expanduser().resolve()
-    _must_be_free(directory, folder)
+    try:
+        _must_be_free(directory, folder)
+    except OSError as error:
+        raise UsageError(f"The folder {str(directory)!r} can't be made: {error.strerror}.") from None
     chosen = _checked(folder.name if name is None else name, given=name is not None)
     source = _source(polos_source)
     files = _files(chosen, source)
-    for path, data in files.items():
-        place = folder / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
+    try:
+        for path, data in files.items():
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"The folder {str(directory)!r} can't be written: {error.strerror}.") from None
     if as_json:
         requirement = _requirement("", source)
         print_json({"directory": str(folder), "name": chosen, "polos": requirement, "files": sorted(files)})

@@ -39,7 +39,8 @@ class Report:
 async def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Send each stuck execution a wake. Always safe.")] = False,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0, help="Stuck is what should have moved longer ago than this.")
+        float,
+        typer.Option("--minutes", min=0, max=5_256_000, help="Stuck is what should have moved longer ago than this."),
     ] = 20,
     days: Annotated[float, typer.Option("--days", min=0, max=3650, help="Look at what started in so many days.")] = 30,
     stack: Stack = None,

@@ -57,4 +57,5 @@ def _read(path: str) -> str:
     try:
         return read_all() if path == "-" else Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, ValueError, RuntimeError) as error:  # ~nobody has no home
-        raise UsageError(f"The file {path!r} cannot be read: {str(error).rstrip('.')}.") from None
+        source = "Standard input" if path == "-" else f"The file {path!r}"
+        raise UsageError(f"{source} cannot be read: {str(error).rstrip('.')}.") from None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import math
 import os
 import sqlite3
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, ParamSpec, cast
 
 import typer
 from pydantic_core import to_jsonable_python
@@ -61,9 +62,22 @@ def stderr() -> Console:
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """A value as JSON on standard output; what JSON has no form for is shown by its `repr`."""
-    plain = to_jsonable_python(value, fallback=repr, bytes_mode="base64", inf_nan_mode="strings")
-    sys.stdout.write(printable_json(json.dumps(plain, indent=indent, ensure_ascii=False)) + "\n")
+    plain = _finite(to_jsonable_python(value, fallback=repr, bytes_mode="base64"))
+    sys.stdout.write(printable_json(json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False)) + "\n")
     sys.stdout.flush()
+
+
+def _finite(value: Any) -> Any:
+    """The value with strings ("NaN", "Infinity", "-Infinity") in place of the numbers that JSON has no form for."""
+    match value:
+        case float() if not math.isfinite(value):
+            return json.dumps(value)
+        case dict():
+            return {key: _finite(one) for key, one in cast("dict[str, Any]", value).items()}
+        case list():
+            return [_finite(one) for one in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def exit_code(error: BaseException) -> int | None:

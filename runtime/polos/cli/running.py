@@ -38,7 +38,7 @@ async def run(
     chosen = find_workflow(workflow)
     value = read_json(payload, "payload")
     async with connection.worker() if wait else connection.client() as polos:
-        handle = await chosen.start(value, client=polos, **({"id": execution_id} if execution_id else {}))
+        handle = await chosen.start(value, client=polos, **({"id": execution_id} if execution_id is not None else {}))
         if not wait:
             if as_json:
                 print_json({"execution_id": handle.id, "workflow_id": handle.workflow_id})

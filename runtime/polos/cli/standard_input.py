@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 from collections.abc import Generator
+from typing import cast
 
 from polos.cli.outcome import Interrupted
 
@@ -26,6 +27,8 @@ def ask(question: str, *, interrupted: str) -> str:
     with _ended_by_ctrl_c(interrupted, "\n"):  # before anybody has reason to press it
         sys.stderr.write(question)
         sys.stderr.flush()
+        if _is_closed():
+            return ""
         _wait()
         return sys.stdin.readline()
 
@@ -33,8 +36,15 @@ def ask(question: str, *, interrupted: str) -> str:
 def read_all() -> str:
     """All of it. Raises `Interrupted` for a Ctrl-C, and `OSError` and `ValueError` for what cannot be read."""
     with _ended_by_ctrl_c("interrupted."):
+        if _is_closed():
+            raise OSError("it is closed")
         _wait()
         return sys.stdin.read()
+
+
+def _is_closed() -> bool:
+    """Whether the process was started without a standard input (`<&-` in a shell)."""
+    return cast("object", sys.stdin) is None
 
 
 @contextlib.contextmanager

@@ -208,7 +208,9 @@ def waiter_sk(execution_id: str, step_key: str) -> str:
 
 
 def queue(name: str, concurrency_key: str) -> str:
-    return f"q#{name}#{concurrency_key}"
+    """Where the slots of a queue and key are. A '#' in the name must not be taken for the one that ends it."""
+    length = f"#{len(name)}#" if "#" in name else ""
+    return f"q#{length}{name}#{concurrency_key}"
 
 
 CONTROLS: Final = Key("h#", "paused")

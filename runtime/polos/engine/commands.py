@@ -73,6 +73,9 @@ class Stored:
     @classmethod
     def of_message(cls, body: Mapping[str, Any], name: str) -> Stored:
         pointer, packed, plain = body.get(f"{name}p"), body.get(f"{name}z"), body.get(name)
+        for field_name, found in ((f"{name}p", pointer), (f"{name}z", packed), (name, plain)):
+            if found is not None and not isinstance(found, str):
+                raise InvalidPayloadError(f"The field {field_name} of a message must be a string.")
         if isinstance(packed, str):
             try:
                 return cls(base64.b64decode(packed, validate=True))

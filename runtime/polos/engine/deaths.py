@@ -40,7 +40,7 @@ def with_unread(ranges: Sequence[int], epoch: int) -> list[int]:
 def hand_back_unread(ledger: Ledger, holder: Holder, item: Item) -> None:
     """Give the lease back without having read the records."""
     unread = with_unread(items.numbers(item, items.UNREAD), holder.epoch)
-    ledger.hand_back(holder, items.number(item, items.PROGRESS), unread, 0)
+    ledger.hand_back(holder, items.number(item, items.PROGRESS), unread, 0, ran=False)
 
 
 def hand_back(turn: Turn) -> None:
@@ -52,4 +52,4 @@ def hand_back(turn: Turn) -> None:
         return
     known = max(progress, turn.history.newest_epoch)
     after = min(turn.epoch, reached(item, turn.history) + 1)
-    ledger.hand_back(holder, after, [], after - known)
+    ledger.hand_back(holder, after, [], after - known, ran=turn.replay.body is not None)

@@ -56,6 +56,8 @@ def fork(
     stored = source.payload() if not replace_payload else engine.stash(
         codec.encode(workflow.accept(payload), annotation=workflow.input_annotation), new, "The payload of a fork"
     )  # fmt: skip
+    if stored.pointer is not None:  # a copy of its own: the source's goes when the source does
+        stored = engine.stash(engine.vault.fetch(stored), new, "The payload of a fork")
     copies = _Copies(engine, new)
     kept = source.before(from_step)
     unknown = sorted(set(results) - source.steps().keys())

@@ -110,13 +110,14 @@ class Ledger:
         change = Change(default={items.CANCEL: mode}, add={items.WAKE: 1})
         return self.table.update(items.execution(execution_id), change, OPEN)
 
-    def hand_back(self, holder: Holder, progress: int, unread: list[int], passed: int) -> None:
+    def hand_back(self, holder: Holder, progress: int, unread: list[int], passed: int, *, ran: bool) -> None:
         """Give the lease back after an error of the backend: no death, no progress, and the message comes again.
 
-        `passed` is by how much `progress` is raised for no other reason.
+        `passed` is by how much `progress` is raised for no other reason, `ran` whether a body has been begun.
         """
+        begun: dict[str, Value] = {items.RAN: 1} if ran else {}
         change = Change(
-            set={items.PROGRESS: progress, items.UNREAD: unread},
+            set={items.PROGRESS: progress, items.UNREAD: unread, **begun},
             add={items.HANDED_BACK: passed},
             remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
         )

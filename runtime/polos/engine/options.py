@@ -84,8 +84,10 @@ def _are_taken(value: Any) -> bool:
     """What the executions before in a chain left of events: from when on, and by topic from when on and which not."""
     since, topics = value.get("since"), cast("dict[str, tuple[Any, Any]]", value.get("topics") or {})
     return (since is None or _is_count(since)) and all(
-        _is_count(horizon) and isinstance(ids, list) and all(map(_is_text, cast("list[Any]", ids)))
-        for horizon, ids in topics.values()
+        _is_count(horizon)
+        and isinstance(taken, list)
+        and all(_is_count(at) and _is_text(one) for at, one in cast("list[tuple[Any, Any]]", taken))
+        for horizon, taken in topics.values()
     )
 
 

@@ -86,9 +86,10 @@ def _drop(engine: Engine, execution_id: str, item: Item, generation: int) -> Non
     )
     for key in dropped.get("keys", []):
         found = [make(execution_id, key) for make in (items.record, items.mark, items.resumption)]
-        found += [
-            Key(execution_id, items.text(one, items.SK)) for one in engine.table.query(execution_id, prefix=f"b#{key}#")
-        ]
+        for one in engine.table.query(execution_id, prefix=f"b#{key}#"):
+            sort_key = items.text(one, items.SK)
+            if sort_key[2:].rpartition("#")[0] == key:  # and not of a batch whose key begins so
+                found.append(Key(execution_id, sort_key))
         for one in found:
             try:
                 engine.table.delete(one, older)

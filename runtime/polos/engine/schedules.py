@@ -19,7 +19,8 @@ from polos.declaration import check_overlap
 from polos.engine import fields
 from polos.engine.commands import Start, Stored, moment
 from polos.engine.engine import Engine
-from polos.errors import InvalidPayloadError, WorkflowDefinitionError
+from polos.engine.starting import find
+from polos.errors import ExecutionNotFoundError, InvalidPayloadError, WorkflowDefinitionError
 from polos.ports import ConditionFailed, Recurrences, Recurring
 from polos.types.types import SchedulePayload
 from polos.workflow import Workflow
@@ -148,17 +149,19 @@ def _decide(engine: Engine, tick: Tick) -> Item | None:
 
 
 def _open(engine: Engine, execution_id: str, decided_at: int) -> bool:
-    """Whether the execution that was started last may still be open. One that is not there is on its way, or is gone.
+    """Whether the execution that was started last, or what it went on as, may still be open.
+
+    One that is not there is on its way, or is gone.
 
     It cannot be gone before `Limits.retention` after the decision to start it, and a start that was not carried out for
     so long was dropped by its queue: either way nothing is open, and ticks further apart than that are not skipped.
     """
     if not execution_id:
         return False
-    item = engine.table.get(items.execution(execution_id))
-    if item is None:
+    try:
+        return items.ENDED not in find(engine, execution_id)
+    except ExecutionNotFoundError:
         return engine.now() - decided_at < int(engine.limits.retention * 1000)
-    return items.ENDED not in item
 
 
 def _record_skip(engine: Engine, tick: Tick) -> None:

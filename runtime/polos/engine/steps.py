@@ -217,7 +217,8 @@ class Attempts:
             return self._failed(operation, request, attempt, began, error, again=False)
         if isinstance(error, AttemptTimeout):
             error = StepTimeoutError(operation.key, "StepTimeoutError", str(error), attempt)
-            again = attempt <= request.policy.max_retries
+            unknown = request.at_most_once and not request.policy.retry_interrupted  # it may still be carried out
+            again = attempt <= request.policy.max_retries and not unknown
         else:
             try:
                 again = request.policy.again(error, attempt)

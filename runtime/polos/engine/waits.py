@@ -25,24 +25,28 @@ if TYPE_CHECKING:
     from polos.engine.turn import Turn
 
 _LATE: Final = 15 * 60 * 1000
-_KEPT: Final = 100
+_KEPT: Final = 500
+_SKEW: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Heritage:
     """What the executions before in a chain left of events: from which sequence on they count, and who is taken.
 
-    `since` holds for every topic that is not among `topics`.
+    Those taken are here with their times (ms). `since` holds for every topic that is not among `topics`.
     """
 
     since: int | None
-    topics: Mapping[str, tuple[int, list[str]]]
+    topics: Mapping[str, tuple[int, list[tuple[int, str]]]]
 
     @classmethod
     def of(cls, document: Mapping[str, Any] | None) -> _Heritage:
         given: Mapping[str, Any] = document or {}
         topics: Mapping[str, Any] = given.get("topics") or {}
-        return cls(given.get("since"), {topic: (horizon, ids) for topic, (horizon, ids) in topics.items()})
+        return cls(
+            given.get("since"),
+            {topic: (horizon, [(at, one) for at, one in taken]) for topic, (horizon, taken) in topics.items()},
+        )
 
 
 class Waits:
@@ -195,7 +199,7 @@ class Waits:
         _, before = self._heritage.topics.get(topic, (0, ()))
         trigger: Mapping[str, Any] = self._turn.options.get("trigger") or {}
         own = {items.text(record, items.EVENT_ID) for record in self._takers(topic)}
-        return own.union(before, [trigger["event"]] if "event" in trigger else [])
+        return own.union((one for _, one in before), [trigger["event"]] if "event" in trigger else [])
 
     def _takers(self, topic: str | None = None) -> list[Item]:
         replay = self._turn.replay
@@ -212,21 +216,25 @@ class Waits:
         """What a successor must know of events, as its start says it.
 
         A wait takes the oldest event, so those older than the newest that was taken are gone, but for late ones:
-        15 minutes are allowed for them.
+        15 minutes are allowed for them, less where more than 500 were taken in that time.
         """
+        turn = self._turn
         taken: dict[str, list[tuple[int, str]]] = {}
         for record in self._takers():
             entry = (items.number(record, items.AT), items.text(record, items.EVENT_ID))
             taken.setdefault(items.text(record, items.TOPIC), []).append(entry)
-        topics: dict[str, tuple[int, list[str]]] = dict(self._heritage.topics)
+        topics: dict[str, tuple[int, list[tuple[int, str]]]] = dict(self._heritage.topics)
+        trigger: Mapping[str, Any] = turn.options.get("trigger") or {}
+        if {"topic", "event"} <= trigger.keys():  # published about when this one started, by another clock
+            latest = items.number(turn.history.execution, items.CREATED) + _SKEW
+            topics[trigger["topic"]] = (self._since(trigger["topic"]), [(latest, trigger["event"])])
         for topic, entries in taken.items():
             newest = max(at for at, _ in entries)
             horizon = max(self._since(topic), (newest - _LATE) << 20)
-            old = topics[topic][1] if topic in topics else []
-            topics[topic] = (
-                horizon,
-                [*old[-_KEPT:], *(one for at, one in sorted(entries) if at >= newest - 2 * _LATE)],
-            )
+            kept = sorted([*(topics[topic][1] if topic in topics else ()), *entries])
+            if len(kept) > _KEPT:
+                horizon = max(horizon, (kept[-_KEPT - 1][0] + 1) << 20)
+            topics[topic] = (horizon, [(at, one) for at, one in kept if at >= horizon >> 20])
         since = self._heritage.since if self._heritage.since is not None else self._since("")
         return {"since": since, "topics": topics}
 

@@ -91,17 +91,24 @@ class Worker:
             raise BackendError(f"An execution met an error of the runtime: {error}") from error
 
     def check(self, body: Mapping[str, Any]) -> None:
-        """Raise `InvalidPayloadError` if `handle` would, for what is none of our messages. Does nothing else."""
-        self._read(Message("", body, 1, lambda _: None), no_limit)
+        """Raise `InvalidPayloadError` if `handle` would, for what is none of our messages. Does nothing else.
 
-    def _read(self, message: Message, remaining: Callable[[], float | None]) -> Callable[[], bool]:
+        A value that is stored elsewhere is not fetched: whoever handles dead letters has no right to read it, and
+        `handle` will look at it.
+        """
+        self._read(Message("", body, 1, lambda _: None), no_limit, fetch=False)
+
+    def _read(
+        self, message: Message, remaining: Callable[[], float | None], *, fetch: bool = True
+    ) -> Callable[[], bool]:
         """The work that a message stands for. Here a message turns out to be none of ours, but for a native event."""
         body, engine = message.body, self.engine
         fields.check_unicode(body)
         match body.get("t"):
             case "event":
                 event = commands.read_event(body)
-                engine.vault.check(Stored(event.data, event.pointer), f"The data of the event {event.id!r}")
+                if fetch or event.pointer is None:
+                    engine.vault.check(Stored(event.data, event.pointer), f"The data of the event {event.id!r}")
                 return lambda: delivery.deliver(engine, event) and batching.gather(engine, event)
             case "batch":
                 workflow_id, due = commands.read_batch(body)
@@ -122,7 +129,9 @@ class Worker:
                 target = Target.of_message(body)
                 if body["t"] == "resume":
                     fields.moment_ms(body, "at")
-                    engine.vault.check(Stored.of_message(body, "v"), f"What {target.execution_id!r} is resumed with")
+                    value = Stored.of_message(body, "v")
+                    if fetch or value.pointer is None:
+                        engine.vault.check(value, f"What {target.execution_id!r} is resumed with")
                 return lambda: self._command(message, target, remaining)
             case other:
                 raise InvalidPayloadError(f"A message of the unknown type {other!r} was received.")

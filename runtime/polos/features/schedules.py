@@ -53,7 +53,7 @@ async def create(
     found = find_workflow(workflow)
     if not found.schedulable:
         raise InvalidPayloadError(f"Workflow {found.id!r} can't be scheduled: declare it with schedule=True.")
-    check_queue(key)
+    check_queue(key, "schedule key")
     try:
         check_overlap(overlap)
         cron_expressions.parse(cron, timezone)

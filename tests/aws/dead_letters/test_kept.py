@@ -20,6 +20,16 @@ from tests.laws.worlds import law
         ("WakeQueue", "not json", "not JSON"),
         ("WakeQueue", {"t": "wake"}, "execution id"),
         ("WakeQueue", {"t": "dance"}, "unknown type 'dance'"),
+        (
+            "WakeQueue",
+            {"t": "resume", "x": "e1", "wf": "w", "k": "a", "at": 1, "v": {"b": 1}},
+            "v of a message must be",
+        ),
+        (
+            "StartQueue",
+            {"t": "start", "x": "e1", "wf": "w", "so": {}, "cr": 1, "in": {"b": 1}},
+            "in of a message must be",
+        ),
         ("WakeQueue", {"source": "polos", "detail": {"t": "event"}}, "not handled here"),
         ("EventsQueue", {"source": "polos", "detail": {"hello": 1}}, "not an event of a topic"),
         ("EventsQueue", {"t": "cancel", "x": "e1", "wf": "w"}, "not handled here"),

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from polos.aws.dead_letters import ROUNDS
 from polos.core import items
 from polos.engine.commands import millis
+from polos.errors import BackendError
 from tests.aws.dead_letters.parts import Stack, effects, plain, suspended, waiting, wake
 from tests.laws.worlds import law
+
+
+def denied(_: object, key: str) -> bytes:
+    raise BackendError(f"GetObject of {key}: AccessDenied")
 
 
 @law
@@ -69,3 +78,19 @@ async def test_a_dead_letter_that_comes_twice_works_once(stack: Stack) -> None:
 
     assert await stack.env.finish(handle) == "done"
     assert effects == [handle.id]
+
+
+@law
+async def test_a_dead_event_and_a_dead_resume_go_back_whose_data_is_stored_elsewhere(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler of dead letters has no right to read the bucket, and need not."""
+    handle = await stack.env.start(waiting)
+    await stack.env.settle()
+    await stack.env.resume(handle, "ask", random.Random(1).randbytes(300_000).hex())
+    with monkeypatch.context() as patch:
+        patch.setattr(type(stack.engine.vault._payloads), "get", denied)
+        stack.give_up("WakeQueue")
+        stack.handle()
+    assert len(stack.kept) == 0
+    assert len(await stack.env.finish(handle)) == 600_000

@@ -193,7 +193,7 @@ class Ending:
             for sk, item in partition.items():
                 if pk[:2] in ("t#", "q#") and sk.startswith("w#"):
                     self._flag(f"the place {sk} in {pk} is left behind")
-                elif pk[:2] == "g#" and (items.KEYS in item or (sk.startswith("e#") and not self._taken(pk, sk))):
+                elif pk[:2] == "g#" and sk.startswith("e#") and not self._taken(pk, sk):
                     self._flag(f"the events of {pk} wait for ever: {sk}")
                 elif sk[:2] in ("r#", "b#") and items.CHILD in item | {items.CHILD: ""}:
                     self._told(pk, sk, item)
