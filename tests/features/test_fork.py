@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from polos import (
     WorkflowContext,
     workflow,
 )
+from polos.core import items
 from tests.features.listing import listed
 from tests.laws.worlds import World, law
 
@@ -213,3 +215,23 @@ async def test_fork_refuses_a_result_that_a_step_cannot_have_and_writes_nothing(
         assert not made.get("PutItem")
         assert not made.get("SendMessageBatch")
         assert not made.get("SendMessage")
+
+
+@workflow(id="fork-large")
+async def large(ctx: WorkflowContext, text: str) -> int:
+    await ctx.step.run("first", lambda: 1)
+    if ctx.execution_id != "source":
+        await ctx.step.wait_for("wait", days=40)
+    return len(text)
+
+
+@law
+async def test_a_fork_keeps_a_large_payload_that_expires_with_its_source(world: World) -> None:
+    """Each has its own: an object is named after the execution that it is kept for."""
+    async with world.deploy(large) as env:
+        source = await env.start(large, random.Random(1).randbytes(200_000).hex(), id="source")
+        assert await env.finish(source) == 400_000
+        fork = await env.client.fork("source", from_step="first")
+        await env.settle()
+        pointers = [str(one[items.POINTER]) for one in world.records(fork).values() if items.POINTER in one]
+        assert [one.startswith(f"{fork.id}#") for one in pointers] == [True]

@@ -90,17 +90,16 @@ class Database:
     @contextlib.contextmanager
     def transaction(self) -> Generator[sqlite3.Cursor]:
         """A write transaction; what raises is rolled back."""
-        with self._lock:
+        with self._lock, self._explained():
             cursor = self._connection.cursor()
-            with self._explained():
-                cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("BEGIN IMMEDIATE")
             try:
                 yield cursor
-            except BaseException:
-                cursor.execute("ROLLBACK")
-                raise
-            else:
                 cursor.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # where the disk is full, SQLite has rolled back already
+                    cursor.execute("ROLLBACK")
+                raise
             finally:
                 cursor.close()
 
