@@ -13,7 +13,7 @@ from polos.core.spans import seconds_of
 from polos.errors import InvalidPayloadError
 from polos.queues import Queue, chosen_queue
 from polos.types.types import BatchWorkflowInput
-from polos.workflow import Workflow
+from polos.workflow import Workflow, get_all_workflows
 
 
 def check_batch(workflows: Any) -> list[BatchWorkflowInput]:
@@ -40,21 +40,15 @@ def start_options(
     initial_state: Any,
 ) -> dict[str, Any]:
     """The parts of a start that a caller may choose, as they are stored. Raises `InvalidPayloadError`."""
-    chosen = chosen_queue(queue)
-    declared = workflow.queue
+    named = chosen_queue(queue) or workflow.queue
     options: dict[str, Any] = {}
-    limit = declared.concurrency_limit if declared is not None and chosen is None else None
-    if chosen is not None:
-        check_queue(chosen.name)
-        limits = [chosen.concurrency_limit]
-        if declared is not None and declared.name == chosen.name:
-            limits.append(declared.concurrency_limit)
+    if named is not None:
+        options["queue"] = check_queue(named.name)
+        declared = [one.queue for one in (workflow, *get_all_workflows().values())]
+        limits = [one.concurrency_limit for one in (named, *declared) if one is not None and one.name == named.name]
         limit = min((one for one in limits if one is not None), default=None)
-    if chosen is not None or declared is not None:
-        named = chosen or declared
-        options["queue"] = named.name if named is not None else workflow.id
-    if limit is not None:
-        options["limit"] = limit
+        if limit is not None:
+            options["limit"] = limit
     if concurrency_key is not None:
         options["ckey"] = check_queue(concurrency_key, "concurrency key")
     try:

@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from pydantic import BaseModel
 
@@ -32,6 +32,13 @@ _START_OPTIONS = frozenset(
     {"queue", "concurrency_key", "session_id", "user_id", "initial_state", "run_timeout_seconds", "tags", "id",
      "queue_name", "queue_concurrency_limit"}
 )  # fmt: skip
+
+
+class _DefaultTimeout(float):
+    """The default of `run`'s `timeout`, told apart from the same number given by the caller."""
+
+
+_RUN_TIMEOUT: Final = _DefaultTimeout(600.0)
 
 
 class Workflow(Generic[P, R]):
@@ -121,7 +128,7 @@ class Workflow(Generic[P, R]):
     def _annotation(self, annotation: Any) -> Any:
         if annotation is inspect.Parameter.empty or annotation is inspect.Signature.empty:
             return codec.MISSING
-        if isinstance(annotation, str):
+        if isinstance(annotation, str) or typing.get_args(annotation):  # such as Optional["Order"]
             scope = {**self.scope, **getattr(inspect.unwrap(self.function), "__globals__", {})}
             holder = type("_Holder", (), {"__annotations__": {"x": annotation}})
             return typing.get_type_hints(holder, scope, scope, include_extras=True)["x"]
@@ -203,7 +210,8 @@ class Workflow(Generic[P, R]):
         function: Callable[..., Any] = self.function
         if inspect.iscoroutinefunction(function):
             return await function(*args)
-        return await asyncio.to_thread(function, *args)
+        result = await asyncio.to_thread(function, *args)
+        return await result if inspect.isawaitable(result) else result  # an async function under a plain decorator
 
     # ---- starting from outside
 
@@ -233,16 +241,18 @@ class Workflow(Generic[P, R]):
         handle = await self.start(payload, **rest)
         return await ambient.client().wait_for_result(handle.id, None)
 
-    async def run(self, *args: Any, timeout: float | None = 600.0, **options: Any) -> R:
+    async def run(self, *args: Any, timeout: float | None = _RUN_TIMEOUT, **options: Any) -> R:
         """`await wf.run(client, payload, timeout=600)`: start, wait for the end, return the result.
 
-        `timeout` (seconds; None: no limit) ends the execution. Raises `WorkflowFailedError`,
+        `timeout` (seconds; None: that of the workflow, if it declares one) ends the execution; without it a workflow
+        that declares none has 10 minutes. Raises `WorkflowFailedError`,
         `WorkflowTimeoutError`, `WorkflowCancelledError`.
         """
         current.refuse_inside(f"{self.id}.run")
         client, payload, rest = _client_first("run", args, options)
         chosen = ambient.client(client)
-        handle = await self.start(payload, client=chosen, **({"run_timeout_seconds": timeout} | rest))
+        limit = None if timeout is _RUN_TIMEOUT and self.timeout is not None else timeout
+        handle = await self.start(payload, client=chosen, **({"run_timeout_seconds": limit} | rest))
         return await chosen.wait_for_result(handle.id, None)
 
     def __repr__(self) -> str:

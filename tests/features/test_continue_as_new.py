@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from polos import WorkflowCancelledError, WorkflowContext, WorkflowFailedError, workflow
@@ -154,3 +156,23 @@ async def test_patched_is_false_for_executions_that_were_past_it_and_true_for_ot
         assert await env.finish(past) == "old way"
         assert await env.finish(not_yet) == "new way"
         assert await env.finish(fresh) == "new way"
+
+
+@law
+async def test_it_may_be_asked_for_in_a_task_group(world: World) -> None:
+    """The group wraps what its task raised; the other tasks are cancelled."""
+
+    @workflow(id="chain-in-group")
+    async def body(ctx: WorkflowContext, left: int) -> str:
+        async def inner() -> None:
+            await ctx.step.run("work", lambda: left)
+            await ctx.continue_as_new(left - 1)
+
+        if left:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(inner())
+                group.create_task(ctx.step.wait_for_event("never", "chain-in-group/never"))
+        return "end"
+
+    async with world.deploy(body) as env:
+        assert await env.finish(await env.start(body, 2)) == "end"

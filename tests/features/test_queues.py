@@ -343,3 +343,32 @@ async def test_queue_and_key_with_a_divider_in_them_are_no_other_queue_and_key(w
             await one.end()
         for handle in handles:
             await env.finish(handle)
+
+
+@law
+async def test_queue_that_is_only_named_has_the_limit_that_is_declared_for_it(world: World) -> None:
+    """However an execution comes into the queue: by another workflow's declaration, at the call, or as a child."""
+    gauge = Meter()
+
+    @workflow(id="queues-limited", queue=Queue("queues-named", 1))
+    async def limited(ctx: WorkflowContext) -> None:
+        await ctx.step.run("visit", gauge.visit)
+
+    @workflow(id="queues-naming", queue="queues-named")
+    async def naming(ctx: WorkflowContext) -> None:
+        await ctx.step.run("visit", gauge.visit)
+
+    @workflow(id="queues-plain")
+    async def plain(ctx: WorkflowContext) -> None:
+        await ctx.step.run("visit", gauge.visit)
+
+    @workflow(id="queues-parent")
+    async def parent(ctx: WorkflowContext) -> None:
+        await ctx.step.invoke_and_wait("c", plain, queue="queues-named")
+
+    async with world.deploy(limited, naming, plain, parent) as env:
+        handles = [await env.start(limited), await env.start(naming), await env.start(plain, queue="queues-named")]
+        handles.append(await env.start(parent))
+        await _in_waves(world, 4)
+        assert {(await env.describe(handle)).status for handle in handles} == {"completed"}
+    assert (gauge.most, len(gauge.order)) == (1, 4)

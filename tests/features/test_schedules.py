@@ -174,6 +174,9 @@ async def test_schedules_for_each_key_are_made_listed_paused_resumed_and_deleted
         got.clear()
         await schedules.pause(client, digest, "ada")
         assert [one.paused for one in await schedules.list(client, "sched-keys")] == [True, False]
+        (ada, _) = await schedules.list(client, digest)
+        await schedules.create(client, digest, ada.cron, ada.timezone, "ada")
+        assert (await schedules.list(client, digest))[0].paused, "a change does not go on with it"
         await env.advance(hours=2)
         assert got == [("bob", "12:30"), ("bob", "13:30")]
         got.clear()

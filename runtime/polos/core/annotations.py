@@ -23,7 +23,7 @@ def return_annotation(func: Callable[..., Any], scope: Mapping[str, Any] | None 
     if not inspect.isroutine(inner) and not inspect.isclass(inner):
         inner = type(inner).__call__
     raw: Any = getattr(inner, "__annotations__", {}).get("return", MISSING)
-    if not isinstance(raw, str):
+    if not isinstance(raw, str) and not typing.get_args(raw):
         return raw
     try:
         holder = type("_Holder", (), {"__annotations__": {"result": raw}})

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel
 
 from polos import current
 from polos.context import ContinueAsNew, WorkflowContext
@@ -159,4 +159,17 @@ def _merged(value: Any, modified: Any, hook: Hook) -> Any:
     else:
         return fields
     changed: Any = type(cast("object", value))
-    return codec.validate({**before, **fields}, changed, what=f"What the hook {_name(hook)} gave")
+    aliases = _aliases(changed)
+    given = {aliases.get(name, name): one for part in (before, fields) for name, one in part.items()}
+    return codec.validate(given, changed, what=f"What the hook {_name(hook)} gave")
+
+
+def _aliases(kind: type[Any]) -> dict[str, str]:
+    """The names under which a model takes its fields, where they are others."""
+    found: dict[str, str] = {}
+    for name, field in kind.model_fields.items() if issubclass(kind, BaseModel) else ():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        if isinstance(choices[0], str):
+            found[name] = choices[0]
+    return found

@@ -206,8 +206,9 @@ class Endings:
             status = "timed_out" if turn.cancel == "timeout" else "cancelled"
             return self._finish(status, self._failure(error, 1) if isinstance(error, Exception) else {})
         try:
-            if isinstance(error, ContinueAsNew):
-                return self._finish("completed", self._successor(error.payload))
+            following = _continued(error)
+            if following is not None:
+                return self._finish("completed", self._successor(following.payload))
             if error is None:
                 text = codec.roundtrip(result, turn.workflow.result_annotation)[0]
                 return self._finish("completed", self._result(text))
@@ -326,3 +327,11 @@ def _is_final(error: BaseException) -> bool:
         group = cast("BaseExceptionGroup[BaseException]", error)
         return all(_is_final(one) for one in group.exceptions)
     return isinstance(error, PolosError)
+
+
+def _continued(error: BaseException | None) -> ContinueAsNew | None:
+    """What `ctx.continue_as_new` raised, also out of a TaskGroup, which wraps it; None if that is not all there is."""
+    if isinstance(error, BaseExceptionGroup):
+        inner = [_continued(one) for one in cast("BaseExceptionGroup[BaseException]", error).exceptions]
+        return inner[0] if None not in inner else None
+    return error if isinstance(error, ContinueAsNew) else None

@@ -46,9 +46,10 @@ async def create(
 ) -> str:
     """Run a workflow at the times of a five-field cron expression; returns the schedule's id.
 
-    One schedule for each workflow and key: creating it again changes it. A tick that finds the execution before it
-    still open is skipped, or with `overlap="allow"` started beside it. Raises `InvalidPayloadError` if the workflow is
-    not declared with `schedule=`, or if the expression, the time zone or `overlap` is wrong.
+    One schedule for each workflow and key: creating it again changes it, and leaves it paused if it is. A tick that
+    finds the execution before it still open is skipped, or with `overlap="allow"` started beside it. Raises
+    `InvalidPayloadError` if the workflow is not declared with `schedule=`, or if the expression, the time zone or
+    `overlap` is wrong.
     """
     found = find_workflow(workflow)
     if not found.schedulable:
@@ -59,7 +60,10 @@ async def create(
         cron_expressions.parse(cron, timezone)
     except WorkflowDefinitionError as error:
         raise InvalidPayloadError(str(error)) from None
-    await ambient.client(client).apply_schedule(Recurring(found.id, key, cron, timezone, overlap=overlap))
+    chosen = ambient.client(client)
+    before = next((one for one in await chosen.list_schedules() if (one.workflow_id, one.key) == (found.id, key)), None)
+    paused = before is not None and before.paused
+    await chosen.apply_schedule(Recurring(found.id, key, cron, timezone, overlap=overlap, paused=paused))
     return schedule_id(found.id, key)
 
 
