@@ -75,10 +75,23 @@ class WorkflowContext:
         self.root_execution_id, self.root_workflow_id = root_execution_id, root_workflow_id
         self.retry_count, self.created_at = retry_count, created_at
         self.session_id, self.user_id, self.deployment_id = session_id, user_id, deployment_id
-        self.state = state
+        self._state = state
         self.logger = _ExecutionLogger(replay, workflow_id, execution_id)
         self.step = Step(replay, f"workflow/{root_workflow_id}/{root_execution_id}", now, scope, spans)
         self._replay, self._remaining = replay, remaining
+
+    @property
+    def state(self) -> Any:
+        """The state; inside a step a copy of its own, since what is changed there could not be rebuilt by replay."""
+        copy = current.state.get()
+        return self._state if copy is None else copy
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        if current.state.get() is None:
+            self._state = value
+        else:
+            current.state.set(value)
 
     @property
     def is_replaying(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from polos.errors import UsageError
 
@@ -24,6 +25,8 @@ class CurrentStep:
 
 step: ContextVar[CurrentStep | None] = ContextVar("polos_step", default=None)
 execution: ContextVar[str | None] = ContextVar("polos_execution", default=None)
+state: ContextVar[Any] = ContextVar("polos_state", default=None)
+"""The copy of the workflow's state that a step's callable sees."""
 
 
 def current_step() -> CurrentStep:

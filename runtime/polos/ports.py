@@ -336,6 +336,7 @@ class Limits:
     death_delays: tuple[float, ...] = (60.0, 300.0, 900.0)
     max_deaths: int = 5
     spent: int = 16
+    spent_while_owned: int = 200
     controls: float = 15.0
 
 

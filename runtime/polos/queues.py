@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from polos.core.identity import check_queue
 from polos.errors import InvalidPayloadError, WorkflowDefinitionError
 
+MOST_SLOTS: Final = 1000
+"""The largest limit: who holds a slot stands in one item of the table. It is also an account's default quota of
+concurrent executions of all its functions (AWS Lambda Developer Guide, "Lambda quotas")."""
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A named queue. At most `concurrency_limit` executions per concurrency key run at once; None: no limit."""
+    """A named queue. At most `concurrency_limit` executions per concurrency key run at once; None: no limit.
+
+    The limit is from 1 to 1,000. What stands in line for it costs nothing.
+    """
 
     name: str
     concurrency_limit: int | None = None
@@ -25,12 +32,13 @@ class Queue:
         limit = self.concurrency_limit
         if limit is not None and not _is_limit(limit):
             raise WorkflowDefinitionError(
-                f"The concurrency limit of queue {self.name!r} is {limit!r}; it must be a whole number from 1."
+                f"The concurrency limit of queue {self.name!r} is {limit!r}; it must be a whole number from 1 to "
+                f"{MOST_SLOTS:,}. Leave it out for no limit."
             )
 
 
 def _is_limit(limit: object) -> bool:
-    return isinstance(limit, int) and not isinstance(limit, bool) and limit >= 1
+    return isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MOST_SLOTS
 
 
 def queue(name: str, concurrency_limit: int | None = None) -> Queue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
@@ -14,6 +14,8 @@ from polos.errors import InvalidPayloadError
 from polos.queues import Queue, chosen_queue
 from polos.types.types import BatchWorkflowInput
 from polos.workflow import Workflow, get_all_workflows
+
+_STATE_BYTES: Final = 32_000
 
 
 def check_batch(workflows: Any) -> list[BatchWorkflowInput]:
@@ -59,8 +61,19 @@ def start_options(
         options["timeout"] = float(seconds)
     state = initial_state_of(workflow, initial_state)
     if initial_state is not None:
-        options["state"] = codec.encode(state, annotation=workflow.state_schema)
+        options["state"] = _encoded_state(workflow, state)
     return options
+
+
+def _encoded_state(workflow: Workflow[Any, Any], state: Any) -> str:
+    text = codec.encode(state, annotation=workflow.state_schema)
+    size = len(text.encode())
+    if size > _STATE_BYTES:
+        raise InvalidPayloadError(
+            f"The initial state of {workflow.id!r} has {size:,} bytes; it may have {_STATE_BYTES:,}. It is written "
+            f"again at each resumption: put what is large into the payload, and fill the state from that."
+        )
+    return text
 
 
 def initial_state_of(workflow: Workflow[Any, Any], given: Any) -> Any:

@@ -25,6 +25,7 @@ async def declared(ctx: WorkflowContext) -> None: ...
         ({"queue": {"limit": 3}}, "limit"),
         ({"queue": {"concurrency_limit": 0}}, "concurrency limit"),
         ({"queue": {"concurrency_limit": True}}, "concurrency limit"),
+        ({"queue": {"concurrency_limit": 1001}}, "whole number from 1 to 1,000. Leave it out for no limit"),
         ({"schedule": "0 0 * * *", "trigger_on_event": "t"}, "one trigger"),
         ({"trigger_on_event": "t", "batch_size": 0}, "batch_size"),
         ({"trigger_on_event": "t", "batch_timeout_seconds": -1}, "batch_timeout_seconds"),

@@ -123,3 +123,32 @@ async def test_retry_of_a_child_does_not_tell_its_parent_again(world: World) -> 
         await env.settle()
         assert (await env.client.get_execution(again.id))["result"] == "mended"
         assert await env.finish(handle) == "failed: ValueError: broken"
+
+
+@law
+async def test_retry_runs_the_cleanup_of_the_run_that_failed_by_itself_again(world: World) -> None:
+    """What a `finally` did after the body itself had raised was observed after the failure; the rest stays."""
+    broken = [True]
+
+    @workflow(id="exec-cleaned", max_retries=0)
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.run("open", world.effect)
+        try:
+            try:
+                {}["nothing"]
+            except KeyError:
+                await ctx.step.run("fallback", world.effect)
+            if broken[0]:
+                raise ValueError("a mistake in the body")
+            return await ctx.step.run("work", world.effect)
+        finally:
+            await ctx.step.run("close", world.effect)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        with pytest.raises(WorkflowFailedError, match="a mistake in the body"):
+            await env.finish(handle)
+        broken[0] = False
+        await env.client.retry(handle.id)
+        assert await env.finish(handle) == "work"
+    assert [key for key, _ in world.effects] == ["open", "fallback", "close", "work", "close"]

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from polos import InvalidPayloadError, WorkflowContext, WorkflowFailedError, WorkflowState, workflow
+from polos import (
+    HookContext,
+    HookResult,
+    InvalidPayloadError,
+    StepExecutionError,
+    WorkflowContext,
+    WorkflowFailedError,
+    WorkflowState,
+    workflow,
+)
 from polos.core import codec
 from tests.laws.worlds import World, law
 
@@ -130,3 +141,70 @@ async def test_state_that_cannot_be_stored_fails_the_run_and_never_hides_why_it_
         with pytest.raises(WorkflowFailedError, match="state of workflow 'state-odd'"):
             await env.finish(handle)
         assert (await env.describe(handle)).invocations == 1
+
+
+@law
+async def test_initial_state_that_is_too_large_for_the_execution_item_is_refused(world: World) -> None:
+    @workflow(id="state-large", state_schema=Tally)
+    async def body(ctx: WorkflowContext) -> int:
+        return len(ctx.state.names)
+
+    @workflow(id="state-large-parent", max_retries=0)
+    async def parent(ctx: WorkflowContext) -> None:
+        await ctx.step.invoke_and_wait("child", body, initial_state={"names": ["x" * 100] * 400})
+
+    async with world.deploy(body, parent) as env:
+        with pytest.raises(
+            InvalidPayloadError, match="initial state of 'state-large' has 41,2.. bytes; it may have 32,000"
+        ):
+            await env.start(body, initial_state={"names": ["x" * 100] * 400})
+        assert await env.finish(await env.start(body, initial_state={"names": ["x" * 100] * 300})) == 300
+        with pytest.raises(WorkflowFailedError, match="initial state of 'state-large' has"):
+            await env.finish(await env.start(parent))
+
+
+@law
+async def test_state_changed_inside_a_step_or_a_hook_is_lost_at_once_as_it_is_by_replay(world: World) -> None:
+    async def starting(ctx: WorkflowContext, about: HookContext) -> HookResult:
+        ctx.state.count += 100
+        return HookResult.continue_with()
+
+    def given(tally: Tally) -> int:
+        tally.names.append("lost")
+        return len(tally.names)
+
+    @workflow(id="state-in-steps", state_schema=Tally, on_start=starting)
+    async def body(ctx: WorkflowContext) -> list[int]:
+        async def counting() -> int:
+            ctx.state.count += 1
+            return ctx.state.count
+
+        def replacing() -> int:
+            ctx.state = Tally(count=50)
+            return ctx.state.count
+
+        seen = [ctx.state.count, await ctx.step.run("count", counting), ctx.state.count]
+        seen += [await ctx.step.run("given", given, ctx.state), await ctx.step.run("named", given, tally=ctx.state)]
+        seen += [await ctx.step.run("replace", replacing), ctx.state.count, len(ctx.state.names)]
+        ctx.state.count = 7
+        return seen
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        assert await env.finish(handle) == [0, 1, 0, 1, 1, 50, 0, 0]
+        assert (await env.describe(handle)).final_state == Tally(count=7)
+
+
+@law
+async def test_state_that_cannot_be_copied_fails_the_step_that_would_see_it(world: World) -> None:
+    @workflow(id="state-uncopied", state_schema=Odd, max_retries=0)
+    async def body(ctx: WorkflowContext) -> str:
+        ctx.state.thing = threading.Lock()
+        try:
+            return await ctx.step.run("look", lambda: "seen")
+        except StepExecutionError as error:
+            ctx.state.thing = None
+            return error.error_type
+
+    async with world.deploy(body) as env:
+        assert await env.finish(await env.start(body)) == "TypeError"

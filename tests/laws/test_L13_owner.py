@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from polos import WorkflowContext, workflow
+from polos.core import items
 from polos.engine.ledger import Holder
 from polos.ports import ConditionFailed, Limits
 from tests.laws.mixed import Mixed
@@ -84,6 +85,33 @@ async def test_L13_a_live_lease_is_never_taken(world: World) -> None:
         assert await env.finish(handle) == 0
         assert world.ran("a") == 1
         assert (await env.describe(handle)).invocations == 1, "the marks kept the owner from suspending"
+
+
+@law
+async def test_L13_an_owner_that_hears_of_very_much_does_not_grow_the_item(world: World) -> None:
+    """Each mark leaves its message's tag. Beyond some the message is kept instead, and comes after the lease."""
+
+    @workflow(id="l13-much")
+    async def body(ctx: WorkflowContext) -> Any:
+        await ctx.step.run("a", world.effect)
+        return (await ctx.step.suspend("ask"))["data"]
+
+    async with world.deploy(body) as env:
+        world.limits(spent_while_owned=3)
+        handle = await env.start(body)
+        gate = world.wire.block("put r#a")
+        owner = world.begin()
+        await gate.reach()
+        for number in range(8):
+            await env.resume(handle, "ask", number)
+            await env.settle()
+        assert len(items.strings(world.execution(handle), items.SPENT)) == 3
+        gate.release()
+        await owner.end()
+        assert await env.finish(handle) == 0
+        await world.outlive()
+        assert env.harness.take_due() is None
+        assert world.ran("a") == 1
 
 
 @law

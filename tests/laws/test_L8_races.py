@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from polos import WorkflowContext, workflow
+from polos.core import items
 from tests.laws.worlds import World, law
 
 
@@ -262,3 +263,25 @@ async def test_L8_gather_writes_one_order_item_for_an_effect_not_one_an_outcome(
     async with world.deploy(body) as env:
         await env.finish(await env.start(body))
     assert len([line for line in world.wire.lines if line.startswith("put o#")]) == 1
+
+
+@law
+async def test_L8_order_of_a_very_wide_gather_goes_into_several_items(world: World) -> None:
+    """An item has at most 400 KB. The process dies between two of them; a later turn goes on from there."""
+    wide, died = 800, world.wire.crash(r"put o#", nth=2)
+
+    @workflow(id="l8-wide", max_retries=0)
+    async def body(ctx: WorkflowContext) -> int:
+        got = await asyncio.gather(*(ctx.step.run(f"{n:04d}" + "k" * 500, world.effect, n) for n in range(wide)))
+        return await ctx.step.run("sum", sum, got)
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        assert await env.finish(handle) == sum(range(wide))
+        orders = [item for sk, item in world.records(handle).items() if sk.startswith("o#")]
+        assert died.reached
+        assert len(orders) == 2
+        assert sum(len(items.strings(item, items.KEYS)) for item in orders) == wide - 1
+        assert all(len(str(item)) < 400_000 for item in orders)
+    assert world.repeated == []
+    assert len(world.effects) == wide

@@ -11,8 +11,9 @@ import asyncio
 import contextvars
 import functools
 import json
+import sys
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from polos.core import items
 from polos.core.conditions import Item
@@ -21,6 +22,11 @@ from polos.core.identity import RESERVED, check_step_key
 from polos.core.loop import Body
 from polos.core.operations import Request
 from polos.errors import DuplicateStepKeyError, InvalidPayloadError, NonDeterminismError, UsageError
+
+_ORDER_BYTES: Final = 300_000
+"""An item has at most 400 KB (Amazon DynamoDB Developer Guide, "Quotas")."""
+
+_TICK_BYTES: Final = 16
 
 
 @dataclass(eq=False)
@@ -60,6 +66,7 @@ class Replay:
         default_factory=list[tuple[BaseException, tuple[int, int]]]
     )
     unwritten: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    cleanups: list[tuple[BaseException, str]] = field(default_factory=list[tuple[BaseException, str]])
     tick: int = 0
     branch: int = 0
     closing: bool = False
@@ -97,6 +104,9 @@ class Replay:
         if key in self.used:
             raise DuplicateStepKeyError(key)
         self.used.add(key)
+        handled = sys.exception()
+        if handled is not None:  # in an `except` or a `finally`
+            self.cleanups.append((handled, key))
         self.asked_new = self.asked_new or not self._is_known(key)
         self.check_kind(key, request, self.history.kind(key))
         future = asyncio.get_running_loop().create_future()
@@ -171,10 +181,13 @@ class Replay:
     def since_failure(self, error: BaseException) -> tuple[tuple[int, int], list[str]] | None:
         """Where the body was handed the failure that ended it, and the keys observed from there on.
 
-        None if the body failed by itself: nothing on record is the cause.
+        Where the body raised it by itself, that is where its cleanup was handed the first outcome. None if there is
+        neither: nothing on record is the cause, or comes after it.
         """
         chain = _chain(error)
+        after = {key for raised, key in self.cleanups if any(raised is one for one in chain)}
         places = [place for failure, place in self.failures if any(failure is one for one in chain)]
+        places += [place for place, key in self.trail.items() if key in after]
         if not places:
             return None
         first = min(places)
@@ -198,16 +211,22 @@ class Replay:
         return fresh
 
     def order_item(self) -> tuple[int, Item]:
-        """The first unwritten tick, and the attributes of the order item for all of them."""
-        first = self.unwritten[0][0]
-        return first, {
-            items.TICKS: [tick for tick, _ in self.unwritten],
-            items.KEYS: [key for _, key in self.unwritten],
-        }
+        """The first unwritten tick, and the attributes of one order item: for all of them, or for as many as it holds.
 
-    def order_written(self) -> None:
-        self.history.orders.update({(self.branch, tick): key for tick, key in self.unwritten})
-        self.unwritten = []
+        What is on record after a crash between two is the beginning of the order, which any later turn goes on from.
+        """
+        left, part = _ORDER_BYTES, list[tuple[int, str]]()
+        for tick, key in self.unwritten:
+            left -= _TICK_BYTES + len(key.encode())
+            if left < 0 and part:
+                break
+            part.append((tick, key))
+        return part[0][0], {items.TICKS: [tick for tick, _ in part], items.KEYS: [key for _, key in part]}
+
+    def order_written(self, count: int) -> None:
+        """The first `count` of the unwritten ones are on record."""
+        self.history.orders.update({(self.branch, tick): key for tick, key in self.unwritten[:count]})
+        self.unwritten = self.unwritten[count:]
 
     def close(self) -> None:
         """Unwind the body. No operation acts from here on."""

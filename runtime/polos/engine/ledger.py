@@ -80,13 +80,13 @@ class Ledger:
         condition = AllOf(known, free, Not(Contains(items.SPENT, tag)))
         return self.table.update(items.execution(execution_id), change, condition)
 
-    def mark(self, execution_id: str, *, epoch: int, tag: str) -> None:
-        """Tell the owner that something came, and that this message's work is done by that.
+    def mark(self, execution_id: str, *, epoch: int, tag: str | None) -> None:
+        """Tell the owner that something came, and that this message's work is done by that; None: it is not.
 
         Only while the lease that was seen is still there: a mark on a sleeping execution would wake nobody
         (race "mark lost between turns").
         """
-        change = Change(add={items.WAKE: 1}, append={items.SPENT: [tag]})
+        change = Change(add={items.WAKE: 1}, append={} if tag is None else {items.SPENT: [tag]})
         self.table.update(
             items.execution(execution_id), change, AllOf(Equals(items.EPOCH, epoch), Has(items.LEASE_TOKEN))
         )

@@ -9,6 +9,7 @@ at_most_once                       put mark {n} IF no mark of attempt n, before 
 from __future__ import annotations
 
 import contextvars
+import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,24 +94,37 @@ class Attempts:
         left, whole = self._turn.remaining(), self._turn.whole
         if left is not None and whole is not None and left >= whole - self._engine.limits.stop_before:
             self._first.add(key)
-        context = self._context(operation, number)
+        try:
+            context, seen = self._context(operation, number)
+        except Exception as error:  # noqa: BLE001 - the user's state refuses to be copied: the step's failure
+            failed = self._failed(operation, request, number, began, error, again=False)
+            assert not isinstance(failed, Backoff)
+            self._turn.adopt(operation, failed)
+            return
         span = traced.begin_attempt(self._turn, operation, number, context)
         self._running[key] = self._engine.callables.start(
             request.func,
-            request.args,
-            request.kwargs,
+            tuple(seen(one) for one in request.args),
+            {name: seen(one) for name, one in request.kwargs.items()},
             context=context,
             timeout=request.policy.timeout,
             ended=lambda value, error: self._ended(operation, number, began, span, value, error),
         )
 
-    def _context(self, operation: Operation, number: int) -> contextvars.Context:
+    def _context(self, operation: Operation, number: int) -> tuple[contextvars.Context, Callable[[Any], Any]]:
+        """The context of an attempt, and what it sees in place of an argument: of the state a copy, also in `ctx`.
+
+        What it changed in the state itself would be there until the next replay, which does not run it.
+        """
         execution_id = self._turn.execution_id
         context = operation.context.copy()
         step = current.CurrentStep(idempotency_key(execution_id, operation.key), number, execution_id, operation.key)
         context.run(current.step.set, step)
         context.run(current.execution.set, execution_id)
-        return context
+        state = None if self._turn.context is None else self._turn.context.state
+        copied = copy.deepcopy(state)
+        context.run(current.state.set, copied)
+        return context, lambda given: copied if given is state else given
 
     def cancel(self, key: str) -> None:
         """Stop an attempt: an async callable is cancelled, a thread's late result is dropped. Nothing is recorded."""

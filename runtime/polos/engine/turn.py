@@ -324,15 +324,14 @@ class Turn:
 
     def flush(self) -> None:
         """Write the order of the outcomes handed out since the last effect, before the next (L8)."""
-        if not self.replay.unwritten:
-            return
-        self.lease.check()
-        tick, attributes = self.replay.order_item()
-        key = items.order(self.execution_id, self.replay.branch, tick)
-        stored = self.engine.ledger.note(key, {**attributes, items.EPOCH: self.epoch})
-        if any(stored.get(name) != attributes[name] for name in attributes):
-            raise Reload
-        self.replay.order_written()
+        while self.replay.unwritten:
+            self.lease.check()
+            tick, attributes = self.replay.order_item()
+            key = items.order(self.execution_id, self.replay.branch, tick)
+            stored = self.engine.ledger.note(key, {**attributes, items.EPOCH: self.epoch})
+            if any(stored.get(name) != attributes[name] for name in attributes):
+                raise Reload
+            self.replay.order_written(len(items.numbers(attributes, items.TICKS)))
 
     # ---- looking again
 

@@ -236,17 +236,24 @@ class Worker:
                 slots.pass_on()
             return True
         if items.text(item, items.LEASE_MESSAGE) == tag:  # a copy of the owner's own message: keep it for the owner
-            left = (items.number(item, items.LEASE_UNTIL) - engine.now()) / 1000
-            message.extend(max(0.0, left) + 0.5)
+            self._after_the_lease(message, item)
             return False
+        full = len(items.strings(item, items.SPENT)) >= engine.limits.spent_while_owned
         try:
-            engine.ledger.mark(execution_id, epoch=items.number(item, items.EPOCH), tag=tag)
+            engine.ledger.mark(execution_id, epoch=items.number(item, items.EPOCH), tag=None if full else tag)
         except ConditionFailed:
             return None
         engine.poke(execution_id)
         if slots is not None and isinstance(place := message.body.get("wsk"), str):
             slots.pass_on(after=place)  # only to later ones: two that are owned would pass one wake to and fro
-        return True
+        if full:  # the item would grow without end; a message that is kept needs no guard against its copies
+            self._after_the_lease(message, item)
+        return not full
+
+    def _after_the_lease(self, message: Message, item: Item) -> None:
+        """Have a message come again when the lease that it met has run out, if that is not renewed."""
+        left = (items.number(item, items.LEASE_UNTIL) - self.engine.now()) / 1000
+        message.extend(max(0.0, left) + 0.5)
 
     def _run(self, message: Message, claimed: _Claimed, remaining: Callable[[], float | None]) -> bool:
         engine, item, lease = self.engine, claimed.execution, claimed.lease
