@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from polos import WorkflowCancelledError, WorkflowContext, WorkflowFailedError, workflow
+from polos.engine.commands import Stored, resume
+from polos.ports import Message
 from tests.features.listing import listed
 from tests.features.orders import Order, Tally
-from tests.laws.worlds import World, law
+from tests.laws.worlds import World, law, noise
 
 
 @law
@@ -176,3 +179,87 @@ async def test_it_may_be_asked_for_in_a_task_group(world: World) -> None:
 
     async with world.deploy(body) as env:
         assert await env.finish(await env.start(body, 2)) == "end"
+
+
+@law
+async def test_continue_as_new_takes_a_resume_along_that_came_before_its_step_was_reached(world: World) -> None:
+    """Also one that comes late to the link that has ended; but not the one of an older request of the same key."""
+
+    @workflow(id="exec-early-resume")
+    async def body(ctx: WorkflowContext, n: int) -> list[Any]:
+        await ctx.step.wait_for("nap", hours=1)
+        if n == 0:
+            asking = asyncio.create_task(ctx.step.suspend("reached", {}))
+            await asyncio.wait({asking}, timeout=0)
+            await ctx.step.wait_for("while asking", hours=1)
+            await ctx.continue_as_new(1)
+        got = [(await ctx.step.suspend(key, {}))["data"] for key in ("early", "large", "late")]
+        return [*got, (await ctx.step.suspend("reached", {}, timeout=60))["data"]]
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body, 0, id="early")
+        await env.settle()
+        await env.resume(handle, "early", 1)
+        await env.resume(handle, "large", noise(200_000))
+        await env.advance(minutes=90)
+        await env.resume(handle, "reached", "of the first link")
+        await env.advance(hours=3)
+        detail = await env.describe(handle)
+        assert (detail.id, detail.status) == ("early~1", "waiting")
+        late = Message("late", resume("early", "exec-early-resume", "late", Stored("3"), 0), 1, lambda _: None)
+        await world.again(late).end()
+        await env.settle()
+        with pytest.raises(WorkflowFailedError, match="no resume came"):
+            await env.finish(handle)
+        steps = {step.key: step.result for step in (await env.describe(handle)).steps if step.status == "completed"}
+        assert [steps[key]["data"] for key in ("early", "late")] == [1, 3]
+        assert steps["large"]["data"] == noise(200_000)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["while a step runs", "at the very end"])
+@law
+async def test_continue_as_new_waits_for_the_end_of_a_pause(world: World, last: bool) -> None:
+    @workflow(id="exec-paused-link")
+    async def body(ctx: WorkflowContext, n: int) -> int:
+        await ctx.step.run("work", world.effect)
+        if n < 1:
+            await ctx.continue_as_new(n + 1)
+        return n
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body, 0, id="paused")
+        gate = world.wire.block("finish" if last else "put r#work")
+        owner = world.begin()
+        await gate.reach()
+        await env.client.pause("paused")
+        gate.release()
+        await owner.end()
+        await env.advance(hours=2)
+        detail = await env.describe(handle)
+        assert (detail.id, bool(detail.paused_at), world.ran("work")) == ("paused", True, 1)
+        await env.client.unpause("paused")
+        assert await env.finish(handle) == 1
+    assert world.ran("work") == 2
+
+
+@pytest.mark.parametrize("end", ["cancel", "time limit"])
+@law
+async def test_continue_as_new_that_is_paused_ends_by_a_cancel_and_by_its_time_limit(world: World, end: str) -> None:
+    @workflow(id="exec-paused-ends", timeout=3600)
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("work", world.effect)
+        await ctx.continue_as_new()
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body, id="paused-end")
+        gate = world.wire.block("finish")
+        owner = world.begin()
+        await gate.reach()
+        await env.client.pause("paused-end")
+        gate.release()
+        await owner.end()
+        if end == "cancel":
+            await env.cancel(handle)
+        await env.advance(hours=2)
+        assert (await env.describe(handle)).status == ("cancelled" if end == "cancel" else "timed_out")
+    assert world.ran("work") == 1

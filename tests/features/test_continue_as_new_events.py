@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from polos import EventPayload, WorkflowContext, workflow
+from polos import BatchEventPayload, EventPayload, WorkflowContext, workflow
+from polos.engine import batching
 from polos.testing import Environment
 
 
@@ -121,5 +122,85 @@ def test_the_event_that_began_a_chain_is_not_taken_by_a_later_link(backend: Any)
             await env.publish("chain/first", "two")
             await env.settle()
             assert (await env.describe(only)).result == ["one", "two"]
+
+    asyncio.run(scenario())
+
+
+@workflow(id="chain_typed")
+async def typed(ctx: WorkflowContext, seen: list[Any]) -> list[Any]:
+    if not seen:
+        event = await ctx.step.wait_for_event("new", topic="chain/typed", event_type="new")
+    else:
+        event = await ctx.step.wait_for_event("old", topic="chain/typed", event_type="old")
+    seen.append(event.data)
+    return seen if len(seen) == 3 else await ctx.continue_as_new(seen)
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+def test_a_wait_for_one_type_leaves_older_events_of_another_to_the_successor(backend: Any) -> None:
+    async def scenario() -> None:
+        async with Environment(backend=backend, workflows=[typed]) as env:
+            handle = await env.start(typed, [])
+            await env.publish("chain/typed", "a", event_type="old")
+            await env.publish("chain/typed", "b", event_type="old")
+            await env.advance(hours=1)
+            await env.publish("chain/typed", "c", event_type="new")
+            assert await env.finish(handle) == ["c", "a", "b"]
+
+    asyncio.run(scenario())
+
+
+@workflow(id="chain_edge")
+async def edge(ctx: WorkflowContext, seen: list[int]) -> list[int]:
+    for number in range(1 if seen else 2):
+        seen.append((await ctx.step.wait_for_event(f"one {number}", topic="chain/edge")).data)
+    return seen if len(seen) == 3 else await ctx.continue_as_new(seen)
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+def test_an_event_that_was_taken_a_quarter_of_an_hour_before_the_newest_is_not_taken_again(backend: Any) -> None:
+    async def scenario() -> None:
+        async with Environment(backend=backend, workflows=[edge]) as env:
+            handle = await env.start(edge, [])
+            await env.publish("chain/edge", 1)
+            await env.advance(seconds=15 * 60 + 0.5)
+            await env.publish("chain/edge", 2)
+            await env.settle()
+            await env.publish("chain/edge", 3)
+            assert await env.finish(handle) == [1, 2, 3]
+
+    asyncio.run(scenario())
+
+
+@workflow(id="chain_batch", trigger_on_event="chain/batch", batch_size=5)
+async def batched(ctx: WorkflowContext, batch: BatchEventPayload) -> list[Any]:
+    if "~" not in ctx.execution_id:
+        return await ctx.continue_as_new(batch)
+    following = await ctx.step.wait_for_event("next", topic="chain/batch")
+    return [len(batch.events), following.data]
+
+
+@workflow(id="batch_waits", trigger_on_event="chain/batch", batch_size=5)
+async def waiting(ctx: WorkflowContext, batch: BatchEventPayload) -> list[Any]:
+    following = await ctx.step.wait_for_event("next", topic="chain/batch")
+    return [len(batch.events), following.data]
+
+
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+@pytest.mark.parametrize("named", [100, 2], ids=["by their ids", "some by their sequence"])
+def test_the_events_of_a_batch_are_not_taken_by_its_own_waits(
+    backend: Any, named: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_NAMED", named)
+
+    async def scenario() -> None:
+        async with Environment(backend=backend, workflows=[batched, waiting]) as env:
+            for number in range(5):
+                await env.publish("chain/batch", number)
+            await env.settle()
+            found = await env.client.list_executions(status="waiting")
+            await env.publish("chain/batch", "following")
+            await env.settle()
+            assert [(await env.describe(one)).result for one in found] == [[5, "following"]] * 2
 
     asyncio.run(scenario())

@@ -51,6 +51,7 @@ from polos.workflow import Workflow
 
 _MOST_TEXT = 25_000_000  # characters of data in one batch: the payload, with its envelopes, stays under 50 MB
 _READ_AT_ONCE = 100
+_NAMED = 100
 
 
 def gather(engine: Engine, event: Event) -> bool:
@@ -289,8 +290,20 @@ class _Collector:
     def _start(self, number: int, held: Sequence[_Held]) -> Start:
         execution_id = batch_id(self._workflow.id, number)
         stored = self._payload(execution_id, held)
-        options = {"trigger": {"topic": items.text(held[0].item, items.TOPIC), "batch": number}}
-        return Start.of(execution_id, self._workflow.id, stored, self._engine.now(), options)
+        now, topic = self._engine.now(), items.text(held[0].item, items.TOPIC)
+        options = {"trigger": {"topic": topic, "batch": number, **self._not_for_its_waits(held, now)}}
+        return Start.of(execution_id, self._workflow.id, stored, now, options)
+
+    def _not_for_its_waits(self, held: Sequence[_Held], now: int) -> dict[str, Any]:
+        """The events of a batch that its own waits would take for later than its start, as clocks differ.
+
+        By their ids; where they are many, the older ones by the last sequence of those.
+        """
+        since = now - int(self._engine.limits.event_skew * 1000) << 20
+        late = [(items.number(one.item, items.SEQUENCE), items.event_id_in(one.sk)) for one in held]
+        late = sorted((sequence, event_id) for sequence, event_id in late if sequence >= since)
+        older = {"last": late[-_NAMED - 1][0]} if len(late) > _NAMED else {}
+        return {**older, "events": [event_id for _, event_id in late[-_NAMED:]]} if late else {}
 
     def _payload(self, execution_id: str, held: Sequence[_Held]) -> Stored:
         """What the function takes; where it takes none of this, what its body refuses, where people can see it."""

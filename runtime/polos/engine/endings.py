@@ -172,10 +172,15 @@ class Endings:
             item = failed.item
             if item is None or items.number(item, items.EPOCH) != turn.epoch or items.ENDED in item:
                 raise Lost(turn.execution_id) from None
-            if items.LEASE_TOKEN in item:
+            if self._is_mine(item):
                 raise Reload from None
         if spans is not None:
             spans.write(until)
+
+    def _is_mine(self, item: Item) -> bool:
+        """Whether the lease is still this owner's, on an open execution."""
+        same = items.number(item, items.EPOCH) == self._turn.epoch
+        return same and items.LEASE_TOKEN in item and items.ENDED not in item
 
     def _shown(self) -> str:
         """What the execution waits for, as far as it fits: kind, key; of an event also the topic and since when."""
@@ -208,7 +213,7 @@ class Endings:
         try:
             following = _continued(error)
             if following is not None:
-                return self._finish("completed", self._successor(following.payload))
+                return self._go_on_as_new(following.payload)
             if error is None:
                 text = codec.roundtrip(result, turn.workflow.result_annotation)[0]
                 return self._finish("completed", self._result(text))
@@ -271,10 +276,21 @@ class Endings:
         stored = self._engine.stash(text, self._turn.execution_id, f"The state of workflow {self._turn.workflow.id!r}")
         return self._on_item_or_beside(stored, items.FINAL_STATE, "state")
 
+    def _go_on_as_new(self, payload: Any) -> Item | None:
+        """End in favour of a successor; a paused execution sleeps before it does, and comes here again."""
+        turn = self._turn
+        if items.PAUSED in turn.execution and not turn.cancel:
+            limit = turn.pace.limit()
+            if limit is not None and limit <= self._engine.now():
+                return self._finish("timed_out", {})
+            self._give_back({items.STATUS: "waiting", items.WAITING_FOR: "[]"})
+            return None
+        return self._finish("completed", self._successor(payload))
+
     def _successor(self, payload: Any) -> dict[str, Value]:
         """Where a body goes on as new. The successor is started by the duties of the one that has ended."""
         execution_id, stored = successors.prepare(self._turn, payload)
-        self._beside(stored, "next", {items.DATA: items.as_document(self._turn.waits.heritage())})
+        self._beside(stored, "next", {items.DATA: items.as_document(self._turn.waits.heritage.told())})
         return {items.NEXT: execution_id}
 
     def _on_item_or_beside(self, stored: Stored, name: str, what: str) -> dict[str, Value]:
@@ -308,8 +324,10 @@ class Endings:
         if not successors.is_first(turn.execution, outcome):
             end[items.TTL] = now // 1000 + int(self._engine.limits.retention)
         try:
-            item = self._engine.ledger.finish(self._lease.holder, turn.spent_tag, end)
+            item = self._engine.ledger.finish(self._lease.holder, turn.spent_tag, end, unpaused=items.NEXT in outcome)
         except ConditionFailed as failed:
+            if failed.item is not None and items.PAUSED in failed.item and self._is_mine(failed.item):
+                raise Reload from None
             if failed.item is None or items.ENDED not in failed.item:
                 raise Lost(turn.execution_id) from None
             item = failed.item

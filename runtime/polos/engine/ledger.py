@@ -144,17 +144,20 @@ class Ledger:
         change = Change(default={items.CANCEL_AT: tick, items.CANCEL: mode, items.STRUCK: [now, asked]})
         return self.table.update(holder.key, change, holder.fence)
 
-    def finish(self, holder: Holder, tag: str, attributes: Mapping[str, Value]) -> Item:
+    def finish(self, holder: Holder, tag: str, attributes: Mapping[str, Value], *, unpaused: bool = False) -> Item:
         """The one terminal write (L12), which spends the message it came by, too.
 
-        Race "claim that comes after a retry".
+        Race "claim that comes after a retry". `unpaused`: not while it is paused, unless it is cancelled (race "pause
+        of a link that ends").
         """
         change = Change(
             set={**attributes, items.FINISHER: holder.token},
             append={items.SPENT: [tag]},
             remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR),
         )
-        return self.table.update(holder.key, change, AllOf(holder.fence, OPEN))
+        going = AnyOf(Not(Has(items.PAUSED)), Has(items.CANCEL)) if unpaused else None
+        condition = AllOf(holder.fence, OPEN) if going is None else AllOf(holder.fence, OPEN, going)
+        return self.table.update(holder.key, change, condition)
 
     def terminate(self, execution_id: str, attributes: Mapping[str, Value]) -> Item:
         """End an open execution from outside its lease; a live owner loses at its next fenced write.

@@ -80,14 +80,22 @@ def _is_link(value: Any) -> bool:
     return isinstance(value, list) and bool(check_execution_id(first)) and _is_count(number)
 
 
+def _is_trigger(value: Any) -> bool:
+    """What started an execution: of a batch also the last sequence, and the ids, that its waits must not take."""
+    return _is_document(value) and _is_count(value.get("last", 0)) and all(map(_is_text, value.get("events", [])))
+
+
 def _are_taken(value: Any) -> bool:
-    """What the executions before in a chain left of events: from when on, and by topic from when on and which not."""
-    since, topics = value.get("since"), cast("dict[str, tuple[Any, Any]]", value.get("topics") or {})
+    """What the executions before in a chain left of events: from when on, by topic and type, and which not."""
+    since = value.get("since")
+    typed = cast("dict[str, dict[str, Any]]", value.get("typed") or {})
+    groups = [value.get("topics") or {}, *typed.values()]
     return (since is None or _is_count(since)) and all(
         _is_count(horizon)
         and isinstance(taken, list)
         and all(_is_count(at) and _is_text(one) for at, one in cast("list[tuple[Any, Any]]", taken))
-        for horizon, taken in topics.values()
+        for group in cast("list[dict[str, tuple[Any, Any]]]", groups)
+        for horizon, taken in group.values()
     )
 
 
@@ -106,7 +114,7 @@ _FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "timeout": _is_span,
     "state": _is_text,
     "tags": _are_tags,
-    "trigger": _is_document,
+    "trigger": _is_trigger,
     "pd": _is_text,
     "pb": _is_count,
     "sq": _is_count,

@@ -50,7 +50,9 @@ def prepare(turn: Turn, payload: Any) -> tuple[str, Stored]:
 
 
 def start(engine: Engine, ended: Item) -> None:
-    """The duty of an execution that went on as new. 1 read and 1 send, 1 update of the first.
+    """The duty of an execution that went on as new. 1 read, 1 query and 1 send, 1 update of the first.
+
+    A resume that came for a step which was never reached is the successor's: 1 get in all, 1 put each.
 
     There is none for others, nor for a first one whose `next` was moved on: its own successor has been
     started, and what it leads to is another's.
@@ -68,6 +70,8 @@ def start(engine: Engine, ended: Item) -> None:
         successor, items.text(ended, items.WORKFLOW), Stored.of_item(kept), items.number(ended, items.ENDED), options
     )
     messages = [command.message()]
+    if _pass_resumes_on(engine, ended, successor):  # it may have come when the successor was asleep already
+        messages.append(Outgoing(commands.wake(successor, items.text(ended, items.WORKFLOW))))
     if items.CANCEL in ended:  # it came too late for the one that ended: the successor is cancelled
         mode = items.text(ended, items.CANCEL)
         messages.append(Outgoing(commands.cancel(successor, items.text(ended, items.WORKFLOW), mode)))
@@ -75,6 +79,28 @@ def start(engine: Engine, ended: Item) -> None:
     if number:
         lead = Change(set={items.NEXT: successor, items.LINK: number + 1}, remove=(items.TTL, items.LINK_GENERATION))
         _change_first(engine, first, lead, AnyOf(Not(Has(items.LINK)), Less(items.LINK, number + 1)))
+
+
+def _pass_resumes_on(engine: Engine, ended: Item, successor: str) -> bool:
+    """Put the resumes of steps that were never reached down for the successor, before it starts. Whether there are any.
+
+    One of a step that was reached is not for the next of that key, whoever it was that it did not wait for. Repeatable.
+    """
+    execution_id = items.text(ended, items.PK)
+    prefix = items.resumption(execution_id, "").sk
+    resumes = {items.text(one, items.SK)[len(prefix) :]: one for one in engine.table.query(execution_id, prefix=prefix)}
+    places = {key: (items.record(execution_id, key), items.mark(execution_id, key)) for key in resumes}
+    found = engine.table.get_many([one for pair in places.values() for one in pair]) if resumes else []
+    reached = {items.text(one, items.SK) for one in found}
+    left = [key for key, pair in places.items() if reached.isdisjoint(one.sk for one in pair)]
+    for key in left:
+        resume = resumes[key]
+        value = Stored.of_item(resume)
+        if value.pointer is not None:  # a copy of its own: the ended one's goes with that
+            value = engine.stash(engine.vault.fetch(value), successor, f"The resume of step {key!r}")
+        about: dict[str, Value] = {items.EPOCH: 0, items.AT: items.number(resume, items.AT)}
+        engine.ledger.note(items.resumption(successor, key), {**about, **value.attributes()})
+    return bool(left)
 
 
 def close(engine: Engine, ended: Item) -> None:

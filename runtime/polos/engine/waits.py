@@ -8,9 +8,7 @@ suspend  put mark {data} IF absent, [SEND wake(due), put armed]; the resume comm
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from polos.core import items
 from polos.core.conditions import Item, Value
@@ -19,34 +17,11 @@ from polos.core.items import Key
 from polos.core.operations import AwaitEvent, AwaitResume, Sleep
 from polos.core.replay import Operation
 from polos.engine.commands import Stored, millis, moment
+from polos.engine.heritage import Heritage
 from polos.errors import BackendError, PolosError, StepTimeoutError
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
-
-_LATE: Final = 15 * 60 * 1000
-_KEPT: Final = 500
-_SKEW: Final = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Heritage:
-    """What the executions before in a chain left of events: from which sequence on they count, and who is taken.
-
-    Those taken are here with their times (ms). `since` holds for every topic that is not among `topics`.
-    """
-
-    since: int | None
-    topics: Mapping[str, tuple[int, list[tuple[int, str]]]]
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any] | None) -> _Heritage:
-        given: Mapping[str, Any] = document or {}
-        topics: Mapping[str, Any] = given.get("topics") or {}
-        return cls(
-            given.get("since"),
-            {topic: (horizon, [(at, one) for at, one in taken]) for topic, (horizon, taken) in topics.items()},
-        )
 
 
 class Waits:
@@ -57,7 +32,7 @@ class Waits:
         shown = json.loads(items.text(turn.execution, items.WAITING_FOR, "[]"))
         before = [(key, *rest) for kind, key, *rest in shown if kind == AwaitEvent.kind and len(rest) > 1]
         self._registered = {(key, topic) for key, topic, _ in before}
-        self._heritage = _Heritage.of(turn.options.get("ev"))
+        self.heritage = Heritage(turn)
         self.began: dict[str, int] = {key: since for key, _, since in before}
 
     # ---- timers
@@ -158,85 +133,26 @@ class Waits:
         self.look(operation, request)
 
     def look(self, operation: Operation, request: AwaitEvent) -> None:
-        """Decide a wait if its event, or its time limit, has come. 1 query; only the owner decides (L9).
-
-        "Taken" are the events of waits that the body has observed or that are open, not of closed losers: a closed
-        wait that nobody observed leaves its event to the next.
-        """
+        """Decide a wait if its event, or its time limit, has come. 1 query; only the owner decides (L9)."""
         turn = self._turn
         self._lease.check()
         if turn.history.decided(operation.key) is not None:
             return
-        skew = int(self._engine.limits.event_skew * 1000) << 20
-        after = items.event_sk(max(0, self._since(request.topic) - skew), "")
+        after = items.event_sk(self.heritage.since(request.topic), "")
         events = self._engine.table.query(items.topic(request.topic), prefix="e#", after=after)
-        taken = self._taken(request.topic)
+        taken, by_type = self.heritage.taken(request.topic), self.heritage.since_by_type(request.topic)
         due = self.due(operation)
         for event in events:
-            late = due is not None and items.number(event, items.SEQUENCE) >> 20 > due
+            sequence, kind = items.number(event, items.SEQUENCE), items.text(event, items.EVENT_TYPE)
+            late = due is not None and sequence >> 20 > due
             other = request.event_type is not None and event.get(items.EVENT_TYPE) != request.event_type
-            if late or other or items.text(event, items.EVENT_ID) in taken:
+            gone = sequence < by_type.get(kind, 0) or items.text(event, items.EVENT_ID) in taken
+            if late or other or gone:
                 continue
             self._decide(operation, request, self._taken_event(operation, request, event))
             return
         if due is not None and due <= self._engine.now():
             self._decide(operation, request, self.expired(operation))
-
-    def _since(self, topic: str) -> int:
-        """The sequence from which on events count: the start's; after continue_as_new, what those before left."""
-        turn = self._turn
-        horizon, _ = self._heritage.topics.get(topic, (self._heritage.since, ()))
-        if horizon is not None:
-            return horizon
-        started = turn.options.get("sq")
-        return started if isinstance(started, int) else items.number(turn.history.execution, items.CREATED) << 20
-
-    def _taken(self, topic: str) -> set[str]:
-        """The ids of the events on a topic that earlier waits took, those of the executions before included.
-
-        The event that triggered the execution is among them: it may be no older than the start.
-        """
-        _, before = self._heritage.topics.get(topic, (0, ()))
-        trigger: Mapping[str, Any] = self._turn.options.get("trigger") or {}
-        own = {items.text(record, items.EVENT_ID) for record in self._takers(topic)}
-        return own.union((one for _, one in before), [trigger["event"]] if "event" in trigger else [])
-
-    def _takers(self, topic: str | None = None) -> list[Item]:
-        replay = self._turn.replay
-        return [
-            record
-            for key, record in self._turn.history.records.items()
-            if items.EVENT_ID in record
-            and record.get(items.KIND) == AwaitEvent.kind
-            and topic in (None, record.get(items.TOPIC))
-            and (key in replay.seen or key in replay.open)
-        ]
-
-    def heritage(self) -> dict[str, Any]:
-        """What a successor must know of events, as its start says it.
-
-        A wait takes the oldest event, so those older than the newest that was taken are gone, but for late ones:
-        15 minutes are allowed for them, less where more than 500 were taken in that time.
-        """
-        turn = self._turn
-        taken: dict[str, list[tuple[int, str]]] = {}
-        for record in self._takers():
-            entry = (items.number(record, items.AT), items.text(record, items.EVENT_ID))
-            taken.setdefault(items.text(record, items.TOPIC), []).append(entry)
-        topics: dict[str, tuple[int, list[tuple[int, str]]]] = dict(self._heritage.topics)
-        trigger: Mapping[str, Any] = turn.options.get("trigger") or {}
-        if {"topic", "event"} <= trigger.keys():  # published about when this one started, by another clock
-            latest = items.number(turn.history.execution, items.CREATED) + _SKEW
-            topics[trigger["topic"]] = (self._since(trigger["topic"]), [(latest, trigger["event"])])
-        for topic, entries in taken.items():
-            newest = max(at for at, _ in entries)
-            horizon = max(self._since(topic), (newest - _LATE) << 20)
-            kept = sorted([*(topics[topic][1] if topic in topics else ()), *entries])
-            if len(kept) > _KEPT:
-                horizon = max(horizon, (kept[-_KEPT - 1][0] + 1) << 20)
-            topics[topic] = (horizon, [(at, one) for at, one in kept if at >= horizon >> 20])
-        since = self._heritage.since if self._heritage.since is not None else self._since("")
-        return {"since": since, "topics": topics}
 
     def _taken_event(self, operation: Operation, request: AwaitEvent, event: Item) -> dict[str, Value]:
         """The outcome of a wait that takes an event; if that can't be read, the wait fails with the reason."""
@@ -246,6 +162,8 @@ class Waits:
             items.AT: items.number(event, items.SEQUENCE) >> 20,
             items.BEGAN: self.began.get(operation.key, self._engine.now()),
         }
+        if request.event_type is not None:
+            about[items.EVENT_TYPE] = request.event_type
         try:
             return {**about, **self._envelope(request, event)}
         except BackendError:
