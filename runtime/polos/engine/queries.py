@@ -33,15 +33,21 @@ _CANCELLED_BY = {"cancelled": "manual", "timed_out": "timeout"}
 
 def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
     """Everything that is known of an execution. 1 query per MB, and a read for each stored payload."""
+    return read(engine, execution_id)[0]
+
+
+def read(engine: Engine, execution_id: str) -> tuple[ExecutionDetail, History]:
+    """As `describe`, with the records that it comes from."""
     partition = engine.table.query(execution_id) if is_execution_id(execution_id) else []
     item = next((one for one in partition if one[items.SK] == items.EXECUTION), None)
     if item is None or items.WORKFLOW not in item:
         raise ExecutionNotFoundError(execution_id)
     if items.NEXT in item:
-        last = items.text(find(engine, execution_id), items.PK)
+        item = find(engine, execution_id)
+        last = items.text(item, items.PK)
         if last != execution_id:
-            return describe(engine, last)
-    history = History.of(partition, item)
+            return read(engine, last)
+    history = History.of([one for one in partition if one[items.SK] != items.EXECUTION], item)
     steps = _steps(engine, history)
     options = items.document(item, items.START)
     root = commands.root_of(item)
@@ -49,14 +55,14 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
     created = items.number(item, items.CREATED)
     ended = items.ENDED in item
     not_before = items.number(item, items.NOT_BEFORE)
-    return ExecutionDetail(
+    detail = ExecutionDetail(
         **summary(item).model_dump(),
         payload=_value(engine, item, items.INPUT, history, _input_sk(item)),
         result=_value(engine, item, items.RESULT, history, items.result_sk(item)) if ended else None,
         error=_error(item),
         steps=steps,
         waiting_for=[] if ended else [step for step in steps if step.status in ("waiting", "retrying")],
-        children=_children(history, execution_id),
+        children=list(children(history, execution_id)),
         invocations=items.number(item, items.EPOCH),
         deaths=_deaths(item, history),
         retry_count=items.number(item, items.RETRIES),
@@ -71,6 +77,7 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
         final_state=_value(engine, item, items.FINAL_STATE, history, items.state_sk(item)) if ended else None,
         timeout_at=moment(created + int(limit * 1000)) if limit is not None else None,
     )
+    return detail, history
 
 
 def _deaths(item: Item, history: History) -> int:
@@ -86,17 +93,17 @@ def _held_by(engine: Engine, item: Item) -> Paused | None:
     return None if hold is None else Paused(kind=hold.kind, name=hold.name, since=hold.since)
 
 
-def _children(history: History, execution_id: str) -> list[str]:
-    """The ids of the children on record, those of batches included."""
-    found: dict[str, None] = {}
+def children(history: History, execution_id: str) -> dict[str, tuple[str, int]]:
+    """The ids of the children on record, those of batches included, each with its step's key and place in the batch."""
+    found: dict[str, tuple[str, int]] = {}
     for where in (history.marks, history.records):
         for key, one in where.items():
             if items.CHILD in one:
-                found[items.text(one, items.CHILD)] = None
+                found.setdefault(items.text(one, items.CHILD), (key, 0))
             generation = items.number(one, items.GENERATION)
             for index in range(items.number(one, items.COUNT)):
-                found[child_id(execution_id, key, generation, index)] = None
-    return list(found)
+                found.setdefault(child_id(execution_id, key, generation, index), (key, index))
+    return found
 
 
 def summary(item: Item) -> ExecutionSummary:

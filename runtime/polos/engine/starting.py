@@ -184,7 +184,7 @@ def _newest(engine: Engine, item: Item) -> Item:
         elif stride > 1:
             growing, stride = False, stride // 2
         else:
-            return {name: value for name, value in item.items() if name != items.ENDED}
+            return {name: value for name, value in item.items() if name != items.ENDED} | {items.STATUS: "queued"}
     return item
 
 

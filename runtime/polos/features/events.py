@@ -75,6 +75,12 @@ def stream_workflow(
     """`async for event in stream_workflow(client, workflow_id, execution_id)`: what happens in a run, from its start.
 
     Derived from the records: following it costs the reader, not the run. Ends when the execution has ended.
+
+    The `sequence_id`s rise, none comes twice in a run's stream, its children's events included, and following after
+    `last_sequence_id` gives what was shown after it. For that an event is shown a look (0.3 s), on AWS another second,
+    after it was recorded. What is recorded later than that after the time it states (the outcome of a wait whose
+    execution could not be advanced when its event came, say) is shown as soon as it is there, with a rising id; who
+    went on after a later event in the meantime does not see it. `describe` tells everything at any time.
     """
     if "workflow_run_id" in named:  # upstream's name
         named["execution_id"] = named.pop("workflow_run_id")
