@@ -1,4 +1,4 @@
-"""Streams, derived from the records: following one costs its readers, not the run.
+"""Streams of runs, derived from the records: following one costs its readers, not the run.
 
 A run's stream is that of its execution and of its children, ordered by the time at which things were recorded. What
 is of one millisecond is ordered as a program that does one thing after the other does it: a step of the parent before
@@ -21,11 +21,10 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from polos.core import items
-from polos.core.conditions import Item
 from polos.core.history import History
 from polos.core.identity import digest
 from polos.core.plain import as_json
-from polos.engine import queries
+from polos.engine import queries, topic_streams
 from polos.engine.commands import millis, moment
 from polos.engine.delivery import payload_of
 from polos.engine.engine import Engine
@@ -43,24 +42,6 @@ _UNDELIVERED: Final = 60_000
 _APART: Final = 16
 """So far apart are ids, to leave room for what is shown late."""
 _LAST: Final = 1 << 62
-
-
-def start_of_topic(engine: Engine, last_sequence_id: int | None, last_timestamp: datetime | None) -> int:
-    """The sequence after which a follower of a topic begins: what it names, or now."""
-    if last_sequence_id is not None:
-        return last_sequence_id
-    return millis(last_timestamp or engine.clock.now()) << 20
-
-
-def topic_events(engine: Engine, topic: str, after: int) -> list[StreamEvent]:
-    """The retained events of a topic after a sequence number, each id once. 1 query."""
-    return [StreamEvent(**payload_of(engine, topic, item).model_dump()) for item in _kept(engine, topic, after)]
-
-
-def _kept(engine: Engine, topic: str, after: int) -> list[Item]:
-    found = engine.table.query(items.topic(topic), prefix="e#", after=items.event_sk(after, "~"))
-    unique = {items.text(item, items.EVENT_ID): item for item in reversed(found)}
-    return sorted(unique.values(), key=lambda item: items.number(item, items.SEQUENCE))
 
 
 @dataclass(slots=True)
@@ -141,13 +122,11 @@ class Follower:
     def _entries(self, root: ExecutionDetail, history: History, topic: str) -> list[_Entry]:
         """All of the run, in order, each with the sequence id that every reader gives it."""
         found = {entry.id: entry for entry in self._of(root, history, topic, ())}
-        for item in _kept(self._engine, topic, -1):
+        for item in topic_streams.kept(self._engine, topic, -1):
             identity = items.text(item, items.EVENT_ID)
-            if identity in self._shown and identity not in found:
-                continue
             own = _Entry(identity, items.number(item, items.SEQUENCE) >> 20, (0, 1), None)
             entry = found.setdefault(identity, own)  # one that is not on record yet comes right after the start
-            if identity not in self._shown:
+            if entry.event is None and identity not in self._shown:
                 entry.event = StreamEvent(**payload_of(self._engine, topic, item).model_dump())
         sequence = -_APART
         ordered = sorted(found.values(), key=lambda one: (one.at, one.path, one.id))

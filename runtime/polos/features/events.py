@@ -63,7 +63,10 @@ def stream_topic(
 ) -> AsyncIterator[StreamEvent]:
     """`async for event in stream_topic(client, topic)`: the events of a topic from now on, or after `last_sequence_id`.
 
-    It does not end by itself. Following costs 1 query a look, at the reader's expense.
+    It does not end by itself. Following costs 1 query a look, at the reader's expense. Each event is shown once, in the
+    order of arrival: one that arrives up to a minute after newer ones is shown after them, so ids may fall. One that
+    arrived so while nobody followed is not shown to who goes on after a newer one; to miss none over a break, begin at
+    a `last_timestamp` a minute earlier, and leave out the ids that you know.
     """
     client, given = _named("stream_topic", args, named, ("topic",))
     return ambient.client(client).stream_topic(given["topic"], last_sequence_id, last_timestamp)
