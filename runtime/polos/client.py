@@ -172,7 +172,7 @@ class Polos:
         """
 
         def look(engine: Engine) -> dict[str, Any]:
-            return queries.as_dict(engine, starting.find(engine, execution_id), typed=typed)
+            return queries.as_dict(engine, starting.find_started(engine, execution_id), typed=typed)
 
         return await self._connection.run(look)
 

@@ -11,12 +11,12 @@ from polos.core import codec, items, plain
 from polos.core.conditions import Item
 from polos.core.history import History
 from polos.core.identity import child_id, is_execution_id
-from polos.engine import commands
+from polos.engine import commands, on_the_way
 from polos.engine.commands import Stored, moment
 from polos.engine.deaths import reached
 from polos.engine.engine import Engine
 from polos.engine.slots import Slots
-from polos.engine.starting import find
+from polos.engine.starting import find, find_started
 from polos.errors import (
     ExecutionNotFoundError,
     PayloadTooLargeError,
@@ -32,12 +32,21 @@ _CANCELLED_BY = {"cancelled": "manual", "timed_out": "timeout"}
 
 
 def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
-    """Everything that is known of an execution. 1 query per MB, and a read for each stored payload."""
-    return read(engine, execution_id)[0]
+    """Everything that is known of an execution. 1 query per MB, and a read for each stored payload.
+
+    Of a child whose start is on its way, what its parent has on record (`on_the_way`).
+    """
+    try:
+        return read(engine, execution_id)[0]
+    except ExecutionNotFoundError:
+        item = on_the_way.of_parent(engine, execution_id)
+        if item is None:
+            raise
+        return _detail(engine, item, History.of((), item))
 
 
 def read(engine: Engine, execution_id: str) -> tuple[ExecutionDetail, History]:
-    """As `describe`, with the records that it comes from."""
+    """As `describe`, of what has begun, with the records that it comes from."""
     partition = engine.table.query(execution_id) if is_execution_id(execution_id) else []
     item = next((one for one in partition if one[items.SK] == items.EXECUTION), None)
     if item is None or items.WORKFLOW not in item:
@@ -48,6 +57,10 @@ def read(engine: Engine, execution_id: str) -> tuple[ExecutionDetail, History]:
         if last != execution_id:
             return read(engine, last)
     history = History.of([one for one in partition if one[items.SK] != items.EXECUTION], item)
+    return _detail(engine, item, history), history
+
+
+def _detail(engine: Engine, item: Item, history: History) -> ExecutionDetail:
     steps = _steps(engine, history)
     options = items.document(item, items.START)
     root = commands.root_of(item)
@@ -55,14 +68,14 @@ def read(engine: Engine, execution_id: str) -> tuple[ExecutionDetail, History]:
     created = items.number(item, items.CREATED)
     ended = items.ENDED in item
     not_before = items.number(item, items.NOT_BEFORE)
-    detail = ExecutionDetail(
+    return ExecutionDetail(
         **summary(item).model_dump(),
         payload=_value(engine, item, items.INPUT, history, _input_sk(item)),
         result=_value(engine, item, items.RESULT, history, items.result_sk(item)) if ended else None,
         error=_error(item),
         steps=steps,
         waiting_for=[] if ended else [step for step in steps if step.status in ("waiting", "retrying")],
-        children=list(children(history, execution_id)),
+        children=list(children(history, items.text(item, items.PK))),
         invocations=items.number(item, items.EPOCH),
         deaths=_deaths(item, history),
         retry_count=items.number(item, items.RETRIES),
@@ -77,7 +90,6 @@ def read(engine: Engine, execution_id: str) -> tuple[ExecutionDetail, History]:
         final_state=_value(engine, item, items.FINAL_STATE, history, items.state_sk(item)) if ended else None,
         timeout_at=moment(created + int(limit * 1000)) if limit is not None else None,
     )
-    return detail, history
 
 
 def _deaths(item: Item, history: History) -> int:
@@ -171,7 +183,7 @@ def as_dict(engine: Engine, item: Item, *, typed: bool = False) -> dict[str, Any
 
 def ended(engine: Engine, execution_id: str) -> Item | None:
     """The execution item if it has ended, else None. 1 request. Raises `ExecutionNotFoundError`."""
-    item = find(engine, execution_id)
+    item = find_started(engine, execution_id)
     return item if items.ENDED in item else None
 
 
