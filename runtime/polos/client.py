@@ -172,7 +172,7 @@ class Polos:
         """
 
         def look(engine: Engine) -> dict[str, Any]:
-            return queries.as_dict(engine, starting.find(engine, execution_id), typed=typed)
+            return queries.as_dict(engine, starting.find_started(engine, execution_id), typed=typed)
 
         return await self._connection.run(look)
 
@@ -186,7 +186,11 @@ class Polos:
         cursor: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> ExecutionPage:
-        """Executions, newest first, children included. `cursor` of one page gives the next."""
+        """Executions, newest first, children included. `cursor` of one page gives the next.
+
+        Without `since` as far back as there are any, with `until` alone 400 days. On AWS: 8 requests a month, and 1 per
+        100 executions.
+        """
         found, after = await self._connection.run(
             listing.find,
             workflow_id=workflow_id.id if isinstance(workflow_id, Workflow) else workflow_id,

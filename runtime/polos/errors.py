@@ -20,6 +20,8 @@ shows the same type, message and fields live, on replay, to the parent, to the c
     ├── WorkflowTimeoutError          the outcome of an execution that ran out of time
     ├── WorkflowCancelledError        the outcome of an execution that was cancelled
     ├── CrashLoopError                an execution whose invocations kept dying
+    ├── UndeliverableError            an execution whose messages were given up again and again
+    ├── HistoryExpiredError           an open execution whose records may have expired
     ├── UsageError                    an API used where it cannot work (also a RuntimeError)
     └── BackendError                  the backend cannot be reached, or is not what it should be
         └── PayloadCodecError         a value cannot be encoded or decoded by the codec of payloads

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from polos.connection import Connection
-from polos.engine import queries, streams
+from polos.engine import queries, streams, topic_streams
 from polos.errors import InvalidPayloadError, WorkflowTimeoutError
 from polos.types.types import StreamEvent
 
@@ -55,11 +55,9 @@ async def topic(
 ) -> AsyncGenerator[StreamEvent]:
     """The events of a topic, without end."""
     engine = await connection.call(connection.open)
-    after = streams.start_of_topic(engine, last_sequence_id, last_timestamp)
+    follower = topic_streams.TopicFollower(engine, name, last_sequence_id, last_timestamp)
     while True:
-        found = await connection.call(streams.topic_events, engine, name, after)
-        for event in found:
-            after = event.sequence_id
+        for event in await connection.call(follower.look):
             yield event
         await asyncio.sleep(streams.LOOK_EVERY)
 

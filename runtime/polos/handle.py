@@ -34,7 +34,8 @@ class ExecutionHandle(BaseModel):
     async def get(self, client: Client | None = None) -> dict[str, Any]:
         """The execution as a dict: status, result, error, times; the result as the workflow gave it.
 
-        Raises `ExecutionNotFoundError`.
+        A child whose start is on its way is queued; its payload is not shown before it has arrived. Raises
+        `ExecutionNotFoundError`.
         """
         return await ambient.client(client or self._client).get_execution(self.id, typed=True)
 

@@ -25,14 +25,6 @@ class ConditionFailed(Exception):
         super().__init__("the condition of a write did not hold")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Part of a listing. `cursor` continues it; None: there is no more."""
-
-    items: list[Item]
-    cursor: str | None
-
-
 class Table(Protocol):
     """Single-item atomic writes and consistent reads, as in Amazon DynamoDB."""
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polos import errors
 from polos.core.failures import MAX_TRACEBACK, Failure
 from polos.errors import (
     ChildWorkflowError,
@@ -25,6 +26,12 @@ class RefusedError(StepExecutionError):
 class UnprintableError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no")
+
+
+def test_every_error_stands_in_the_tree_of_the_module() -> None:
+    own = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.PolosError)]
+    drawn = {line.strip(" │├└─").split(" ")[0] for line in (errors.__doc__ or "").splitlines()}
+    assert {one.__name__ for one in own} <= drawn
 
 
 def caught(error: BaseException) -> BaseException:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from polos import WorkflowContext, events, workflow
+from polos.engine.streams import Follower
 from tests.laws.worlds import World, law
 
 
@@ -36,6 +37,27 @@ async def test_stream_of_a_run_that_goes_on_as_new_ends_with_the_last_successor(
     for found in (live, after):
         assert found[-1].event_type == "workflow_finish"
         assert found[-1].data["result"] == 3
+
+
+@law
+async def test_a_run_whose_successor_is_still_to_begin_has_not_ended(world: World) -> None:
+    @workflow(id="stream-between-links")
+    async def body(ctx: WorkflowContext, n: int) -> int:
+        if n < 2:
+            await ctx.continue_as_new(n + 1)
+        return n
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body, 1)
+        await world.begin().end()
+        detail = await env.describe(handle)
+        assert (detail.status, detail.completed_at, detail.final_state) == ("queued", None, None)
+        assert (await handle.get())["status"] == "queued"
+        follower = Follower(env.harness.engine, handle.id, None, None)
+        assert follower.look()[1] is False
+        await env.settle()
+        found, ended = follower.look()
+        assert (found[-1].data["result"], ended) == (2, True)
 
 
 @law

@@ -3,14 +3,21 @@
 What it holds (keys and attributes are spelled in `polos.core.items`, and nowhere else):
 
     execution         pk execution id   x       status, lease, epoch, wake count, what its start said
-    long payloads                       p#      payload and result over 500 bytes
+    long payloads                       p#      payload, result, final state and a successor's payload over 500 bytes
     step records                        r#      one outcome, armed wait or failed attempt a key
+    resumes                             u#      what somebody resumed a step with
     marks                               s#      child started, suspend shown, at_most_once begun
-    batches                             b# f#   outcomes of children, and the count of those that ended
+    batches                             b# f#   outcomes of children, and the set of those that ended
     orders                              o#      in what order outcomes were observed
+    descendants                         v#      those that have been open for long
     events, waiters   pk t#TOPIC        e# w#
     slots, waiting    pk q#QUEUE#KEY    slots w#
     schedules         pk c#WORKFLOW#KEY schedule
+    pauses, held      pk h# h#NUMBER    paused w#
+    listing           pk l#             first   before which month there is nothing
+    batched events    pk g#WORKFLOW     collector e#
+                      pk d#WORKFLOW#EVENT-ID event
+                      pk g#             w#      workflows whose waiting events have payloads beside the table
 
 Must not decide: a condition comes in, and its failure goes out with the stored item (`ReturnValuesOnConditionCheck\
 Failure` ALL_OLD: PutItem, UpdateItem and DeleteItem in the API reference), so that no second read is needed.

@@ -62,7 +62,7 @@ def explain(detail: ExecutionDetail, now: datetime) -> Explanation:
         case "running":
             summary, advice = _running(detail, now)
         case "waiting":
-            summary, advice = _waiting(detail, waits)
+            summary, advice = _waiting(waits)
         case "failed":
             summary, advice = _failed(detail)
         case "cancelled":
@@ -169,7 +169,7 @@ def _running(detail: ExecutionDetail, now: datetime) -> tuple[str, list[str]]:
     )
 
 
-def _waiting(detail: ExecutionDetail, waits: list[Wait]) -> tuple[str, list[str]]:
+def _waiting(waits: list[Wait]) -> tuple[str, list[str]]:
     if not waits:
         return (
             "It waits for no step: what it waited for has come.",

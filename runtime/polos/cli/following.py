@@ -26,7 +26,7 @@ class Change:
 
 @dataclass(slots=True)
 class Family:
-    """An execution and all its descendants, as of one look. A child that has not begun yet is missing."""
+    """An execution and all its descendants, as of one look. A child of a batch that has not begun yet is missing."""
 
     root: ExecutionDetail
     children: dict[str, ExecutionDetail] = field(default_factory=dict[str, ExecutionDetail])

@@ -26,7 +26,7 @@ async def list_executions(
         str | None, typer.Option("--status", metavar="STATUS", help=f"Only in this status: {', '.join(_STATUSES)}.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
-    days: Annotated[float, typer.Option("--days", min=0, max=400, help="Started in so many last days.")] = 30,
+    days: Annotated[float, typer.Option("--days", min=0, max=3650, help="Started in so many last days.")] = 30,
     app: App = None,
     stack: Stack = None,
     local: Local = None,

@@ -25,8 +25,8 @@ EARLY: Final = timedelta(minutes=2)  # EventBridge Scheduler fires up to a minut
 class Engine:
     """The runtime on one backend. Thread-safe; lives as long as the process.
 
-    `workflows` returns the workflows that this process has code for. `active` notices let a mark reach an owner in
-    the same process at once instead of at its next heartbeat.
+    `workflows` returns the workflows that this process has code for. An owner says with `enter` how it is told (`poke`)
+    that a mark came, so that one of the same process reaches it at once instead of at its next heartbeat.
     """
 
     def __init__(

@@ -1,8 +1,9 @@
 """Listing executions by time, newest first, from the index: 8 shards a month. Eventually consistent.
 
-A listing that runs out of executions has looked at every month down to the oldest that it covers. It notes before which
-month there was nothing, and the next one stops there: a month that lies 15 days back can't get executions any more, for
-they are put into the month of their start, and no start waits longer than its message is kept (14 days).
+A listing without times looks back to the oldest execution: what is open never expires. One that runs out of executions
+has looked at every month. It notes before which month there was nothing, and the next one stops there: a month that
+lies 29 days back can't get executions any more. They are put into the month of their start, and no start waits longer
+than its message is kept (14 days) and is sent anew as a dead letter (two weeks).
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ _log = logging.getLogger("polos.engine")
 STATUSES: Final = ("queued", "running", "waiting", "completed", "failed", "cancelled", "timed_out")
 _LOOK_BACK: Final = timedelta(days=400)
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = datetime(2025, 1, 1, tzinfo=UTC)
+"""There was no polos-aws before."""
 _MOST: Final = 1_000_000
 _EMPTY_MONTHS: Final = 120
 _CURSOR: Final = re.compile(r"[0-9]{15}#[!-~]{1,255}")
-_LATEST_START: Final = timedelta(days=15)
+_LATEST_START: Final = timedelta(days=29)
 
 _Wanted = Callable[[ExecutionSummary], bool]
 
@@ -50,9 +53,10 @@ def find(
 ) -> tuple[list[ExecutionSummary], str | None]:
     """Executions, newest first, and a cursor for more (None: there is no more).
 
-    8 index queries a month looked at, and 1 read per 100 executions; without `since` it looks back 400 days, but not
-    beyond the oldest execution once a listing has got there, for 1 read and at times 1 update. With `since` it ends
-    after ten years without an execution. A naive time is UTC. Raises `InvalidPayloadError`.
+    8 index queries a month looked at, and 1 read per 100 executions. Without `since` and `until` it looks back to 2025,
+    but not beyond the oldest execution once a listing has got there, for 1 read and at times 1 update. With `until`
+    alone it looks back 400 days from there; with `since` it ends after ten years without an execution. A naive time is
+    UTC. Raises `InvalidPayloadError`.
     """
     _check(workflow_id, status, limit, cursor, since, until, tags)
 
@@ -64,10 +68,11 @@ def find(
     newest = engine.clock.now() + timedelta(days=1)  # nothing is started later than now, whatever is asked for
     if until is not None:
         newest = min(newest, max(_aware(until), _EARLIEST))
-    oldest = max(_aware(since), _EARLIEST) if since is not None else max(newest - _LOOK_BACK, _EARLIEST)
+    whole = since is None and until is None
+    oldest = _FIRST if whole else max(_aware(since) if since is not None else newest - _LOOK_BACK, _EARLIEST)
     stop = min(f"{commands.millis(newest):015d}~", cursor or "~")
     scan = _Scan(engine, workflow_id, wanted, limit, oldest, stop)
-    return scan.run(whole=since is None and until is None)
+    return scan.run(whole=whole)
 
 
 class _Scan:

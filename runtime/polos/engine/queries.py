@@ -11,12 +11,12 @@ from polos.core import codec, items, plain
 from polos.core.conditions import Item
 from polos.core.history import History
 from polos.core.identity import child_id, is_execution_id
-from polos.engine import commands
+from polos.engine import commands, on_the_way
 from polos.engine.commands import Stored, moment
 from polos.engine.deaths import reached
 from polos.engine.engine import Engine
 from polos.engine.slots import Slots
-from polos.engine.starting import find
+from polos.engine.starting import find, find_started
 from polos.errors import (
     ExecutionNotFoundError,
     PayloadTooLargeError,
@@ -32,16 +32,35 @@ _CANCELLED_BY = {"cancelled": "manual", "timed_out": "timeout"}
 
 
 def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
-    """Everything that is known of an execution. 1 query per MB, and a read for each stored payload."""
+    """Everything that is known of an execution. 1 query per MB, and a read for each stored payload.
+
+    Of a child whose start is on its way, what its parent has on record (`on_the_way`).
+    """
+    try:
+        return read(engine, execution_id)[0]
+    except ExecutionNotFoundError:
+        item = on_the_way.of_parent(engine, execution_id)
+        if item is None:
+            raise
+        return _detail(engine, item, History.of((), item))
+
+
+def read(engine: Engine, execution_id: str) -> tuple[ExecutionDetail, History]:
+    """As `describe`, of what has begun, with the records that it comes from."""
     partition = engine.table.query(execution_id) if is_execution_id(execution_id) else []
     item = next((one for one in partition if one[items.SK] == items.EXECUTION), None)
     if item is None or items.WORKFLOW not in item:
         raise ExecutionNotFoundError(execution_id)
     if items.NEXT in item:
-        last = items.text(find(engine, execution_id), items.PK)
+        item = find(engine, execution_id)
+        last = items.text(item, items.PK)
         if last != execution_id:
-            return describe(engine, last)
-    history = History.of(partition, item)
+            return read(engine, last)
+    history = History.of([one for one in partition if one[items.SK] != items.EXECUTION], item)
+    return _detail(engine, item, history), history
+
+
+def _detail(engine: Engine, item: Item, history: History) -> ExecutionDetail:
     steps = _steps(engine, history)
     options = items.document(item, items.START)
     root = commands.root_of(item)
@@ -56,7 +75,7 @@ def describe(engine: Engine, execution_id: str) -> ExecutionDetail:
         error=_error(item),
         steps=steps,
         waiting_for=[] if ended else [step for step in steps if step.status in ("waiting", "retrying")],
-        children=_children(history, execution_id),
+        children=list(children(history, items.text(item, items.PK))),
         invocations=items.number(item, items.EPOCH),
         deaths=_deaths(item, history),
         retry_count=items.number(item, items.RETRIES),
@@ -86,17 +105,17 @@ def _held_by(engine: Engine, item: Item) -> Paused | None:
     return None if hold is None else Paused(kind=hold.kind, name=hold.name, since=hold.since)
 
 
-def _children(history: History, execution_id: str) -> list[str]:
-    """The ids of the children on record, those of batches included."""
-    found: dict[str, None] = {}
+def children(history: History, execution_id: str) -> dict[str, tuple[str, int]]:
+    """The ids of the children on record, those of batches included, each with its step's key and place in the batch."""
+    found: dict[str, tuple[str, int]] = {}
     for where in (history.marks, history.records):
         for key, one in where.items():
             if items.CHILD in one:
-                found[items.text(one, items.CHILD)] = None
+                found.setdefault(items.text(one, items.CHILD), (key, 0))
             generation = items.number(one, items.GENERATION)
             for index in range(items.number(one, items.COUNT)):
-                found[child_id(execution_id, key, generation, index)] = None
-    return list(found)
+                found.setdefault(child_id(execution_id, key, generation, index), (key, index))
+    return found
 
 
 def summary(item: Item) -> ExecutionSummary:
@@ -164,7 +183,7 @@ def as_dict(engine: Engine, item: Item, *, typed: bool = False) -> dict[str, Any
 
 def ended(engine: Engine, execution_id: str) -> Item | None:
     """The execution item if it has ended, else None. 1 request. Raises `ExecutionNotFoundError`."""
-    item = find(engine, execution_id)
+    item = find_started(engine, execution_id)
     return item if items.ENDED in item else None
 
 

@@ -23,7 +23,7 @@ from polos.core.identity import (
     check_topic,
 )
 from polos.core.trees import is_utf8
-from polos.engine import commands, successors
+from polos.engine import commands, on_the_way, successors
 from polos.engine.commands import Start, Stored
 from polos.engine.engine import Engine
 from polos.errors import ExecutionNotFoundError, ExecutionStateError, InvalidPayloadError
@@ -164,6 +164,17 @@ def find(engine: Engine, execution_id: str) -> Item:
     return _newest(engine, item)
 
 
+def find_started(engine: Engine, execution_id: str) -> Item:
+    """As `find`; a child whose start is on its way is what its parent has on record of it (`on_the_way.of_parent`)."""
+    try:
+        return find(engine, execution_id)
+    except ExecutionNotFoundError:
+        item = on_the_way.of_parent(engine, execution_id)
+        if item is None:
+            raise
+        return item
+
+
 def _newest(engine: Engine, item: Item) -> Item:
     """The newest link of a chain from one of its links; where the start of the next is on its way, this one as open.
 
@@ -184,14 +195,14 @@ def _newest(engine: Engine, item: Item) -> Item:
         elif stride > 1:
             growing, stride = False, stride // 2
         else:
-            return {name: value for name, value in item.items() if name != items.ENDED}
+            return {name: value for name, value in item.items() if name != items.ENDED} | {items.STATUS: "queued"}
     return item
 
 
 def resume(engine: Engine, execution_id: str, step_key: str, data: Any) -> None:
     """Resume a suspended step, also before it is reached. 1 read and 1 send. The first resume of a step counts."""
     check_step_key(step_key)
-    item = find(engine, execution_id)
+    item = find_started(engine, execution_id)
     if items.ENDED in item:
         raise ExecutionStateError(execution_id, items.text(item, items.STATUS), "resume")
     stored = engine.stash(codec.encode(data), execution_id, f"The data for step {step_key!r}")
@@ -202,7 +213,7 @@ def resume(engine: Engine, execution_id: str, step_key: str, data: Any) -> None:
 
 def cancel(engine: Engine, execution_id: str, mode: str = "cancel") -> None:
     """Ask an execution to stop ("cancel": with its cleanup; "terminate": at once). 1 read and 1 send."""
-    item = find(engine, execution_id)
+    item = find_started(engine, execution_id)
     if items.ENDED in item:
         raise ExecutionStateError(execution_id, items.text(item, items.STATUS), mode)
     body = commands.cancel(items.text(item, items.PK), items.text(item, items.WORKFLOW), mode)

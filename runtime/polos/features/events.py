@@ -63,7 +63,10 @@ def stream_topic(
 ) -> AsyncIterator[StreamEvent]:
     """`async for event in stream_topic(client, topic)`: the events of a topic from now on, or after `last_sequence_id`.
 
-    It does not end by itself. Following costs 1 query a look, at the reader's expense.
+    It does not end by itself. Following costs 1 query a look, at the reader's expense. Each event is shown once, in the
+    order of arrival: one that arrives up to a minute after newer ones is shown after them, so ids may fall. One that
+    arrived so while nobody followed is not shown to who goes on after a newer one; to miss none over a break, begin at
+    a `last_timestamp` a minute earlier, and leave out the ids that you know.
     """
     client, given = _named("stream_topic", args, named, ("topic",))
     return ambient.client(client).stream_topic(given["topic"], last_sequence_id, last_timestamp)
@@ -75,6 +78,12 @@ def stream_workflow(
     """`async for event in stream_workflow(client, workflow_id, execution_id)`: what happens in a run, from its start.
 
     Derived from the records: following it costs the reader, not the run. Ends when the execution has ended.
+
+    The `sequence_id`s rise, none comes twice in a run's stream, its children's events included, and following after
+    `last_sequence_id` gives what was shown after it. For that an event is shown a look (0.3 s), on AWS another second,
+    after it was recorded. What is recorded later than that after the time it states (the outcome of a wait whose
+    execution could not be advanced when its event came, say) is shown as soon as it is there, with a rising id; who
+    went on after a later event in the meantime does not see it. `describe` tells everything at any time.
     """
     if "workflow_run_id" in named:  # upstream's name
         named["execution_id"] = named.pop("workflow_run_id")

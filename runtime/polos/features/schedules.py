@@ -47,9 +47,10 @@ async def create(
     """Run a workflow at the times of a five-field cron expression; returns the schedule's id.
 
     One schedule for each workflow and key: creating it again changes it, and leaves it paused if it is. A tick that
-    finds the execution before it still open is skipped, or with `overlap="allow"` started beside it. Raises
-    `InvalidPayloadError` if the workflow is not declared with `schedule=`, or if the expression, the time zone or
-    `overlap` is wrong.
+    finds the execution before it still open is skipped, or with `overlap="allow"` started beside it.
+    On AWS: 1 or 2 requests, after a listing of all schedules (1 per 100, and 1 for each) that tells whether it is there
+    and paused. Raises `InvalidPayloadError` if the workflow is not declared with `schedule=`, or if the expression, the
+    time zone or `overlap` is wrong.
     """
     found = find_workflow(workflow)
     if not found.schedulable:
