@@ -188,3 +188,33 @@ async def test_an_event_that_is_still_to_be_delivered_keeps_its_place_before_wha
         rest, ended = follower.look()
         assert _names(rest)[:1] == ["said"]
         assert (_names(rest)[-1], ended) == ("workflow_finish", True)
+
+
+@law
+async def test_what_was_sent_long_before_the_execution_could_take_it_stands_where_it_took_it(world: World) -> None:
+    @workflow(id="order-paused-child")
+    async def napping(ctx: WorkflowContext) -> None:
+        await ctx.step.wait_for("nap", seconds=30)
+
+    @workflow(id="order-paused")
+    async def body(ctx: WorkflowContext) -> None:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(ctx.step.invoke_and_wait("child", napping))
+            both.create_task(ctx.step.wait_for_event("event", "order/paused"))
+            both.create_task(ctx.step.suspend("ask"))
+
+    async with world.deploy(body, napping) as env:
+        handle = await env.start(body)
+        await env.settle()
+        await env.client.pause(handle.id)
+        await env.publish("order/paused", 1)
+        await env.resume(handle, "ask", 2)
+        await env.advance(minutes=1)
+        before, _ = _follower(world, handle.id).look()
+        assert _names(before)[-1] == "step_finish child"
+        await env.client.unpause(handle.id)
+        await env.settle()
+        stream = events.stream_workflow(env.client, body.id, handle.id, last_sequence_id=before[-1].sequence_id)
+        rest = _names(await asyncio.wait_for(_collect(stream), 10))
+    assert {"step_start event", "step_finish event", "resume_ask"} <= set(rest)
+    assert rest[-1] == "workflow_finish"

@@ -8,9 +8,8 @@ gives the same ones, each to one event. `step_start` is shown with its `step_fin
 What is recorded a little late, by another process or with another clock, gets its place all the same: an event is
 shown only when it has been seen for one look and for the time by which clocks may differ (`Limits.event_skew`), and
 one that was published but not delivered keeps its place for a minute. So whoever goes on after the id of an event gets
-what was shown after it. Out of this order is only what states a time that is longer past when it is recorded (the
-outcome of a wait is of the time at which its event was published or its resume sent, also where the execution could
-not be advanced then): it is shown when it comes, with an id that goes on from the last, and not to who goes on later.
+what was shown after it. The outcome of a wait states when its event was published or its resume sent; where the
+execution could be advanced only later, its place is where it was recorded.
 """
 
 from __future__ import annotations
@@ -142,9 +141,11 @@ class Follower:
             start.at = max(start.at, millis(detail.started_at))
         yield start
         for step in detail.steps:
-            place = (*path, (history.asked(step.key) or 0) + 1, _LAST)
-            yield from _of_step(topic, detail.id, step, about, place)
-            record = history.records.get(step.key, {})
+            place, record = (*path, (history.asked(step.key) or 0) + 1, _LAST), history.records.get(step.key, {})
+            for entry in _of_step(topic, detail.id, step, about, place):
+                if entry.id != _id(detail.id, f"suspend_{step.key}"):  # what came long before it was recorded
+                    entry.at = max(entry.at, items.number(record, items.NOTED))
+                yield entry
             if step.kind == "publish" and record.get(items.TOPIC) == topic:
                 at, written = items.number(record, items.SEQUENCE) >> 20, items.number(record, items.AT)
                 yield _Entry(items.text(record, items.EVENT_ID), at, (*place, 0, step.key), None, written)

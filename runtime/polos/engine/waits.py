@@ -211,8 +211,10 @@ class Waits:
         self._decide(operation, operation.request, self.expired(operation))
 
     def _decide(self, operation: Operation, request: object, attributes: dict[str, Value]) -> None:
-        turn = self._turn
+        turn, now = self._turn, self._engine.now()
         self._lease.check()
+        if now - items.number(attributes, items.AT) > self._engine.limits.event_skew * 1000:
+            attributes = {**attributes, items.NOTED: now}  # where it stands in the run's stream
         record = self._engine.ledger.decide(
             items.record(turn.execution_id, operation.key),
             {**operation.about(self._lease.holder.epoch), **attributes},

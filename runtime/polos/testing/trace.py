@@ -30,7 +30,8 @@ _EXECUTION = _BOTH | {
     items.FINAL_STATE: "state", items.PAUSED: "paused", items.DROPPED: "a retry drops", items.WAITING_SK: "in line",
 }  # fmt: skip
 _RECORD = _BOTH | {
-    items.STATE: "", items.KIND: "kind", items.VALUE: "value", items.AT: "at", items.BEGAN: "began",
+    items.STATE: "", items.KIND: "kind", items.VALUE: "value", items.AT: "at", items.NOTED: "noted",
+    items.BEGAN: "began",
     items.ATTEMPTS: "attempts", items.DUE: "due", items.CHILD: "child", items.TOPIC: "topic", items.EVENT_ID: "event",
 }  # fmt: skip
 _STATES = {items.DECIDED: "decided", items.ARMED: "armed", items.RETRYING: "between two attempts"}
