@@ -7,7 +7,7 @@ from typing import Any
 
 from polos.core import items
 from polos.core.identity import message_tag
-from polos.engine import children, commands, delivery, duties, notices, traced
+from polos.engine import children, commands, duties, notices, traced
 from polos.engine.commands import Stored, Target
 from polos.engine.engine import Engine
 from polos.ports import ConditionFailed, Message
@@ -69,7 +69,6 @@ def _terminate(engine: Engine, message: Message, execution_id: str) -> bool:
         except ConditionFailed as failed:
             if failed.item is not None and items.ENDED in failed.item:
                 if items.text(failed.item, items.CANCEL) == "terminate":
-                    delivery.remove_waiters(engine, failed.item)
                     children.terminate_all(engine, execution_id)
                 duties.repeat(engine, message, failed.item)
                 return True
@@ -84,7 +83,6 @@ def _terminate(engine: Engine, message: Message, execution_id: str) -> bool:
     notices.ended(engine, item)
     traced.execution_ended(item)
     engine.poke(execution_id)
-    delivery.remove_waiters(engine, item)
     children.terminate_all(engine, execution_id)
     duties.perform(engine, item)
     return True

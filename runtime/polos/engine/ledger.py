@@ -147,12 +147,14 @@ class Ledger:
     def finish(self, holder: Holder, tag: str, attributes: Mapping[str, Value]) -> Item:
         """The one terminal write (L12), which spends the message it came by, too.
 
+        What it waited for goes, unless `attributes` say what of it has still to be removed.
         Race "claim that comes after a retry".
         """
+        waits = () if items.WAITING_MORE in attributes else (items.WAITING_FOR, items.WAITING_MORE)
         change = Change(
             set={**attributes, items.FINISHER: holder.token},
             append={items.SPENT: [tag]},
-            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR),
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, *waits),
         )
         return self.table.update(holder.key, change, AllOf(holder.fence, OPEN))
 
@@ -161,7 +163,11 @@ class Ledger:
 
         What it waited for stays on the item, for whoever removes its waiters.
         """
-        change = Change(set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL))
+        change = Change(
+            set=attributes,
+            default={items.WAITING_MORE: 0},
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
+        )
         return self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
 
     # ---- dead letters, which are no owner's
@@ -176,13 +182,16 @@ class Ledger:
         """End an execution whose messages are not handled: it has not moved, and nobody holds a live lease.
 
         Race "dead letter of an execution that moved": the progress that was compared with that at the time when the
-        message was last sent anew is in the condition, so what is getting on now is left alone.
+        message was last sent anew is in the condition, so what is getting on now is left alone. What it waited for
+        stays on the item, for whoever removes its waiters.
         """
         still = Equals(items.PROGRESS, progress)
         unmoved = still if progress else AnyOf(Not(Has(items.PROGRESS)), still)
         free = AnyOf(Not(Has(items.LEASE_TOKEN)), Less(items.LEASE_UNTIL, now))
         change = Change(
-            set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR)
+            set=attributes,
+            default={items.WAITING_MORE: 0},
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
         )
         condition = AllOf(Has(items.WORKFLOW), OPEN, unmoved, free)
         return self.table.update(items.execution(execution_id), change, condition)
@@ -222,8 +231,8 @@ class Ledger:
         return item
 
     def forget(self, pk: str, sk: str, epoch: int | None = None) -> None:
-        """Delete an item (of this epoch or older). Never raises `ConditionFailed`."""
-        condition = None if epoch is None else AtMost(items.EPOCH, epoch)
+        """Delete an item (of this epoch or older, or of none). Never raises `ConditionFailed`."""
+        condition = None if epoch is None else AnyOf(Not(Has(items.EPOCH)), AtMost(items.EPOCH, epoch))
         try:
             self.table.delete(Key(pk, sk), condition)
         except ConditionFailed:

@@ -57,6 +57,7 @@ def apply_retry(engine: Engine, execution_id: str, generation: int) -> None:
         remove=(
             items.ENDED, items.FAILURE, items.TTL, items.DROPPED, items.NOT_BEFORE, items.DELAYED_DEATHS,
             items.FINAL_STATE, items.CANCEL, items.LIMIT_ARMED, items.WAITING_FOR,
+            items.WAITING_MORE,
         ),
     )  # fmt: skip
     first = AnyOf(Equals(items.GENERATION, generation), Not(Has(items.GENERATION))) if generation == 0 else (
