@@ -114,6 +114,7 @@ def test_nothing_of_an_open_child_is_removed_and_its_parent_goes_when_it_goes() 
                 assert local.local.table.expire(int(env.now.timestamp())) >= 2
                 assert world.records(handle) == {}
                 assert local.local.database.read("SELECT key FROM payloads") == []
+                assert local.local.database.read("SELECT root FROM homes") == []
 
     asyncio.run(run())
 

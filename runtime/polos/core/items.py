@@ -130,6 +130,9 @@ DECIDED: Final = "o"
 ARMED: Final = "a"
 RETRYING: Final = "r"
 
+SLOTS: Final = "slots"
+"""The sort key of the item that counts who holds a slot."""
+
 INDEX: Final = "by_start"
 SHARDS: Final = 8
 

@@ -63,7 +63,7 @@ class Ledger:
     ) -> Item:
         """Take the lease: nobody holds a live one, and this message has not done its work before.
 
-        A start creates what is missing, or fills the tombstone that an overtaking cancel left.
+        A start creates what is missing, or fills the tombstone that an overtaking cancel left, which expires no more.
         """
         known: Condition = AnyOf(Absent(), OPEN) if start is not None else AllOf(Has(items.WORKFLOW), OPEN)
         free = AnyOf(Not(Has(items.LEASE_TOKEN)), Less(items.LEASE_UNTIL, now))
@@ -76,6 +76,7 @@ class Ledger:
             },
             default={**(start or {}), items.WAKE: 0, items.STARTED: now},
             add={items.EPOCH: 1},
+            remove=(items.TTL,) if start is not None else (),
         )
         condition = AllOf(known, free, Not(Contains(items.SPENT, tag)))
         return self.table.update(items.execution(execution_id), change, condition)
@@ -103,12 +104,20 @@ class Ledger:
         self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN, live, other))
 
     def request_cancel(self, execution_id: str, *, mode: str) -> Item:
-        """Note a cancel on an open execution, or leave a tombstone for a start that it overtook.
+        """Note a cancel on an open execution.
 
         A cancel or time limit that was noted before stands (race "cancel and time limit").
         """
         change = Change(default={items.CANCEL: mode}, add={items.WAKE: 1})
-        return self.table.update(items.execution(execution_id), change, OPEN)
+        return self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
+
+    def leave_tombstone(self, execution_id: str, *, mode: str, expires: int) -> Item:
+        """Note a cancel for a start that it overtook (race "cancel overtakes start").
+
+        None may come any more: then it `expires` (seconds since 1970).
+        """
+        change = Change(set={items.TTL: expires}, default={items.CANCEL: mode}, add={items.WAKE: 1})
+        return self.table.update(items.execution(execution_id), change, AllOf(Not(Has(items.WORKFLOW)), OPEN))
 
     def hand_back(self, holder: Holder, progress: int, unread: list[int], passed: int, *, ran: bool) -> None:
         """Give the lease back after an error of the backend: no death, no progress, and the message comes again.
