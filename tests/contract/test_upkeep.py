@@ -11,7 +11,7 @@ from polos.clock import SystemClock
 from polos.core import items
 from polos.engine.commands import event, millis
 from polos.local.backend import LocalBackend, local_backend
-from polos.ports import Event, Outgoing
+from polos.ports import Event, Outgoing, Recurring
 from polos.testing.harness import EPOCH, VirtualClock
 
 KEY = "#events#0123456789.t"
@@ -126,3 +126,16 @@ def test_who_holds_messages_is_found_without_looking_at_all_of_them(
     ((sql, parameters),) = asked
     (plan,) = [str(row[3]) for row in read(f"EXPLAIN QUERY PLAN {sql}", *parameters)]
     assert plan.startswith("SEARCH"), plan
+
+
+def test_only_the_schedules_of_known_workflows_are_fired(local: LocalBackend, clock: VirtualClock) -> None:
+    """Another application on the same file fires those of its own: nobody here could start their executions."""
+    for workflow_id in ("mine", "theirs"):
+        local.recurrences.apply(Recurring(workflow_id, "global", "0 * * * *", "UTC"))
+    clock.advance(3700)
+    local.recurrences.fire_due(["mine"])
+    assert local.inbox.next_due(["theirs"]) is None
+    assert local.inbox.next_due(["mine"]) is not None
+    assert local.recurrences.next_due(["theirs"]) == millis(EPOCH) + 3_600_000, "still due"
+    local.recurrences.fire_due(["theirs"])
+    assert local.inbox.next_due(["theirs"]) is not None
