@@ -156,7 +156,7 @@ class Worker:
             case "retry":
                 recovery.apply_retry(engine, execution_id, target.number)
             case "unpause":
-                recovery.apply_unpause(engine, execution_id, target.number)
+                recovery.apply_unpause(engine, execution_id, target.number, target.pause)
             case "cancel":
                 done = interventions.note_cancel(engine, message, target)
                 if done is not None:
