@@ -66,6 +66,26 @@ async def test_each_of_many_open_waits_is_registered_once(world: World) -> None:
 
 
 @law
+async def test_an_end_that_leaves_no_waiter_costs_no_more_for_the_many_that_it_had(world: World) -> None:
+    @workflow(id="wa-decided")
+    async def body(ctx: WorkflowContext) -> int:
+        waits = [asyncio.create_task(ctx.step.wait_for_event(f"w{n}", f"wa-decided/{n}")) for n in range(MANY)]
+        for wait in waits:
+            await wait
+        return MANY
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        for n in range(MANY):
+            if n % 10 == 9:
+                await env.settle()
+            await env.publish(f"wa-decided/{n}", n)
+        assert await env.finish(handle) == MANY
+        assert registered(world, "wa-decided") == 0
+        assert len([line for line in world.wire.lines if line.startswith("delete w#")]) == MANY
+
+
+@law
 async def test_waits_that_are_opened_later_are_remembered_too(world: World) -> None:
     @workflow(id="wa-later")
     async def body(ctx: WorkflowContext) -> list[Any]:

@@ -76,8 +76,17 @@ def remembered(turn: Turn, waits: Iterable[Entry]) -> dict[str, Value]:
 
 
 def left_over(turn: Turn) -> dict[str, Value]:
-    """What an execution that ends says of the waits that it has still registered; {} if there are none."""
-    waits = [(AwaitEvent.kind, key, topic, since) for (key, topic), since in turn.waits.registered.items()]
+    """What an execution that ends says of the waits that it has still registered; {} if there are none.
+
+    A list beside the item also names waits that were decided since it was written; who decided them has removed their
+    waiters, unless it died.
+    """
+    records, progress = turn.history.records, turn.progress
+    waits = [
+        (AwaitEvent.kind, key, topic, since)
+        for (key, topic), since in turn.waits.registered.items()
+        if turn.history.decided(key) is None or items.number(records[key], items.EPOCH) > progress
+    ]
     if not waits:
         return {}
     return {items.WAITING_MORE: items.number(turn.execution, items.WAITING_MORE), **remembered(turn, waits)}
