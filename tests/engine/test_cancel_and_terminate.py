@@ -16,8 +16,9 @@ from polos import (
     workflow,
 )
 from polos.core import items
-from polos.engine import starting
+from polos.engine import commands, starting
 from polos.handle import ExecutionHandle
+from polos.ports import Outgoing
 from tests.laws.worlds import World, law
 
 
@@ -206,6 +207,36 @@ async def test_a_terminate_that_overtakes_the_start_of_a_child_ends_it(world: Wo
         await world.begin(held).end()
         await env.advance(hours=6)
         assert statuses(world, handle) == {"": "cancelled", "/child": "cancelled"}
+    assert world.ran("began") == 0
+
+
+@pytest.mark.parametrize("mode", ["cancel", "terminate"])
+@law
+async def test_a_cancel_of_what_is_never_started_is_not_kept_for_ever(world: World, mode: str) -> None:
+    """It waits for the start that it may have overtaken; with that it is an execution like others."""
+
+    @workflow(id="ct-never")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("began", world.effect)
+
+    async with world.deploy(body) as env:
+        for name in ("never", "late"):
+            for _ in range(2):
+                env.harness.engine.backend.inbox.send([Outgoing(commands.cancel(name, body.id, mode))])
+        await env.settle()
+        for name in ("never", "late"):
+            tombstone = world.execution(name)
+            assert tombstone[items.CANCEL] == mode
+            assert 59 < (items.number(tombstone, items.TTL) - env.now.timestamp()) / 86_400 < 61
+        handle = await env.start(body, id="late")
+        gate = world.wire.block("finish")
+        owner = world.begin()
+        await gate.reach()
+        assert items.TTL not in world.execution("late"), "an open execution does not expire"
+        gate.release()
+        await owner.end()
+        assert (await env.describe(handle)).status == "cancelled"
+        assert items.TTL in world.execution("late")
     assert world.ran("began") == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import zlib
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 
 from polos import InvalidPayloadError, StepExecutionError, WorkflowContext, workflow
 from polos.clock import next_sequence
+from polos.core import codec
 from polos.core.codec import encode
 from polos.engine.commands import Start
 from polos.errors import PolosError
@@ -31,6 +33,32 @@ async def test_a_refused_start_sends_nothing(world: World) -> None:
             await env.start(body, 2, id="same")
         assert env.requests["SendMessage"] == sent
         assert await env.finish(handle) == 1
+
+
+@pytest.mark.parametrize("size", [600, 20_000, 1_400_000], ids=["inline", "beside", "stored"])
+@law
+async def test_a_start_of_the_same_payload_by_a_process_with_another_zlib_finds_the_first(
+    world: World, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Builds of zlib differ in the bytes that they make of the same text."""
+
+    @workflow(id="pl-zlib")
+    async def body(ctx: WorkflowContext, given: str) -> int:
+        return len(given)
+
+    compress, payload = zlib.compress, noise(size // 2) + "x" * size
+
+    def compress_otherwise(data: bytes) -> bytes:
+        return compress(data, 1)
+
+    async with world.deploy(body) as env:
+        first = await env.start(body, payload, id="zlib")
+        monkeypatch.setattr(codec.zlib, "compress", compress_otherwise)
+        assert (await env.start(body, payload, id="zlib")).id == first.id
+        with pytest.raises(InvalidPayloadError, match="another payload"):
+            await env.start(body, payload + "y", id="zlib")
+        assert await env.finish(first) == len(payload)
+        assert (await env.start(body, payload, id="zlib")).id == first.id
 
 
 @pytest.mark.parametrize("other", [2, "x" * 2000, noise(1_400_000)], ids=["inline", "beside", "stored"])
@@ -114,6 +142,7 @@ def test_nothing_of_an_open_child_is_removed_and_its_parent_goes_when_it_goes() 
                 assert local.local.table.expire(int(env.now.timestamp())) >= 2
                 assert world.records(handle) == {}
                 assert local.local.database.read("SELECT key FROM payloads") == []
+                assert local.local.database.read("SELECT root FROM homes") == []
 
     asyncio.run(run())
 

@@ -9,6 +9,7 @@ import pytest
 
 from polos import WorkflowCancelledError, WorkflowContext, workflow
 from polos.core import items
+from polos.core.items import Key
 from polos.engine.commands import wake
 from polos.handle import ExecutionHandle
 from polos.ports import Message
@@ -224,3 +225,21 @@ async def test_a_slot_that_the_owner_before_gives_back_at_that_moment_is_taken_a
         assert given_back.reached
         detail = await env.describe(handle)
         assert (detail.status, detail.result, detail.invocations) == ("completed", "a", 2)
+
+
+@law
+async def test_slots_that_nobody_takes_any_more_expire_and_are_made_anew(world: World) -> None:
+    """There is an item for each concurrency key, and there may be as many of those as there are customers."""
+    body = limited(world)
+    async with world.deploy(body) as env:
+        assert await env.finish(await env.start(body, "A")) == "A"
+        for name in "BC":
+            slots = world.table.get(Key(QUEUE, items.SLOTS))
+            assert slots[items.LIMIT_COUNT] == 0
+            left = slots[items.TTL] - env.now.timestamp()
+            assert 29 * 86_400 < left < 31 * 86_400
+            if name == "C":
+                world.table.delete(Key(QUEUE, items.SLOTS))
+            await env.advance(days=1)
+            assert await env.finish(await env.start(body, name)) == name
+        assert items.TTL in world.table.get(Key(QUEUE, items.SLOTS))

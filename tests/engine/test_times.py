@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from polos import WorkflowContext, WorkflowTimeoutError, workflow
+from polos.core import items
+from polos.core.conditions import Change
+from polos.ports import Outgoing
 from tests.engine.clocks import next_delivery, other_clock
 from tests.laws.worlds import World, law
 
@@ -46,8 +49,9 @@ async def test_a_time_limit_holds_whatever_the_first_suspension_was_for(world: W
 # ---- pauses
 
 
+@pytest.mark.parametrize("later", [0, 5], ids=["in the same millisecond", "seconds later"])
 @law
-async def test_an_old_unpause_does_not_lift_a_later_pause(world: World) -> None:
+async def test_an_old_unpause_does_not_lift_a_later_pause(world: World, later: float) -> None:
     @workflow(id="td-pause")
     async def body(ctx: WorkflowContext) -> str:
         await ctx.step.wait_for("nap", minutes=1)
@@ -61,7 +65,7 @@ async def test_an_old_unpause_does_not_lift_a_later_pause(world: World) -> None:
         await env.client.unpause(handle.id)
         await env.settle()
         (old,) = [one for one in world.messages if one.body["t"] == "unpause"]
-        await env.advance(seconds=5)
+        await env.advance(seconds=later)
         await env.client.pause(handle.id)
         await world.again(old, new_id=True).end()
         await env.advance(minutes=5)
@@ -130,3 +134,22 @@ async def test_a_rest_whose_wake_was_used_up_arms_another(world: World) -> None:
         assert (await env.describe(handle)).status == "waiting"
         assert await env.finish(handle) == "answer"
     assert len(tries) == 3
+
+
+@law
+async def test_a_pause_that_an_older_version_noted_is_lifted_by_its_unpause(world: World) -> None:
+    """It has no token, nor has the message that was on its way when the version changed."""
+
+    @workflow(id="td-old-pause")
+    async def body(ctx: WorkflowContext) -> str:
+        return await ctx.step.run("a", world.effect)
+
+    async with world.deploy(body) as env:
+        await env.client.pause((handle := await env.start(body)).id)
+        await env.settle()
+        item = world.execution(handle)
+        key = items.execution(handle.id)
+        world.table.update(key, Change(remove=(items.PAUSE,)))
+        body_of_old = {"t": "unpause", "x": handle.id, "wf": body.id, "n": item[items.PAUSED]}
+        env.harness.engine.backend.inbox.send([Outgoing(body_of_old)])
+        assert await env.finish(handle) == "a"

@@ -199,6 +199,7 @@ async def test_describe_tells_steps_waits_and_children(world: World) -> None:
         assert (waits["event"].kind, waits["event"].detail["topic"]) == ("event", "news")
         assert (waits["ask"].kind, waits["ask"].detail["data"]) == ("suspend", {"q": 1})
         assert waits["timer"].detail["due"] > env.now
+        assert detail.timeout == timedelta(days=7)
         assert detail.timeout_at == detail.created_at + timedelta(days=7)
         assert (detail.root_execution_id, detail.root_workflow_id) == (handle.id, "exec-detail")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,38 @@ import pytest
 from polos import ChildWorkflowError, ExecutionStateError, WorkflowContext, WorkflowFailedError, workflow
 from tests.features.orders import by_key
 from tests.laws.worlds import World, law
+
+
+@law
+async def test_the_time_limit_counts_anew_from_a_retry(world: World) -> None:
+    """It failed within its time, and somebody mends it a day later: it would be over before it began."""
+    broken = [True]
+
+    @workflow(id="exec-limited", timeout=600)
+    async def body(ctx: WorkflowContext) -> str:
+        await ctx.step.wait_for("nap", minutes=9)
+        await ctx.step.run("charge", lambda: 1 / 0 if broken[0] else 1, max_retries=0)
+        await ctx.step.wait_for("after", minutes=9)
+        await ctx.step.wait_for("too long", minutes=2)
+        return "done"
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        began = env.now
+        await env.advance(minutes=10)
+        detail = await env.describe(handle)
+        assert (detail.status, detail.timeout_at) == ("failed", began + timedelta(minutes=10))
+        broken[0] = False
+        await env.advance(days=1)
+        await env.client.retry(handle.id)
+        again = env.now
+        await env.advance(minutes=9, seconds=30)
+        detail = await env.describe(handle)
+        assert (detail.status, detail.timeout_at) == ("waiting", again + timedelta(minutes=10))
+        assert [step.key for step in detail.waiting_for] == ["too long"]
+        await env.advance(minutes=1)
+        detail = await env.describe(handle)
+        assert (detail.status, detail.timeout) == ("timed_out", timedelta(minutes=10))
 
 
 @law

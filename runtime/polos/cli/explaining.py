@@ -216,7 +216,7 @@ _REMEDIES: Final = {
 
 
 def _timed_out(detail: ExecutionDetail) -> tuple[str, list[str]]:
-    limit = f" of {length(detail.timeout_at - detail.created_at)}" if detail.timeout_at is not None else ""
+    limit = f" of {length(detail.timeout)}" if detail.timeout is not None else ""
     summary = f"It reached its time limit{limit} {_at(detail.completed_at)}{_during(detail)}."
     return summary, ["Give it more time: @workflow(timeout=...) or run_timeout_seconds at its start.", _again(detail)]
 

@@ -23,6 +23,7 @@ class History:
     orders: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
     attached: dict[str, Item] = field(default_factory=dict[str, Item])
     resumes: dict[str, Item] = field(default_factory=dict[str, Item])
+    listed: dict[str, Item] = field(default_factory=dict[str, Item])
     batches: dict[str, dict[int, Item]] = field(default_factory=dict[str, "dict[int, Item]"])
     newest_epoch: int = 0
 
@@ -56,6 +57,8 @@ class History:
                 self.batches.setdefault(key, {})[int(index)] = item
             case "p#":
                 self.attached[sk] = item
+            case "e#":
+                self.listed[sk] = item
             case _:
                 pass
 

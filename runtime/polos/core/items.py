@@ -11,6 +11,7 @@ An execution's partition (pk = execution id, which never contains '#'):
     b#KEY#INDEX        the outcome of one child of a batch
     o#BRANCH#TICK      the order in which outcomes were observed, where several were open (branch 1: after a cancel)
     f#KEY#GEN#SHARD    fan-in: the children of a batch that have ended, by the parent's retry generation
+    e#EPOCH#INDEX      waits for events that the execution item has no room to show; it names the epoch
     v#EXECUTION        a descendant that has been open for long: until it expires the id is not free again
 
     t#TOPIC            e#SEQUENCE#EVENT-ID  an event          w#EXECUTION#KEY  an execution that waits for one
@@ -65,6 +66,7 @@ RETRIES: Final = "rc"
 GENERATION: Final = "gn"
 FINISHER: Final = "ft"
 WAITING_FOR: Final = "wt"
+WAITING_MORE: Final = "wm"
 WAITING_SK: Final = "wq"
 START: Final = "so"
 INPUT: Final = "in"
@@ -74,6 +76,7 @@ NEXT: Final = "nx"
 LINK: Final = "nl"
 LINK_GENERATION: Final = "ng"
 PAUSED: Final = "pz"
+PAUSE: Final = "pn"
 LIMIT_FROM: Final = "lf"
 LIMIT_ARMED: Final = "li"
 DROPPED: Final = "dr"
@@ -128,6 +131,9 @@ WAKE_SENT: Final = "ws"
 DECIDED: Final = "o"
 ARMED: Final = "a"
 RETRYING: Final = "r"
+
+SLOTS: Final = "slots"
+"""The sort key of the item that counts who holds a slot."""
 
 INDEX: Final = "by_start"
 SHARDS: Final = 8
@@ -190,6 +196,11 @@ def fan_in(execution_id: str, step_key: str, generation: int, shard: str) -> Key
 def outliving(execution_id: str, descendant_id: str) -> Key:
     """After everything else in the partition but the execution itself, so that who looks at the last item sees it."""
     return Key(execution_id, f"v#{descendant_id}")
+
+
+def listed(execution_id: str, epoch: int, index: int | None = None) -> Key:
+    """A list of waits for events that was written under an epoch; without an index, how the keys of them all begin."""
+    return Key(execution_id, f"e#{epoch}#" + ("" if index is None else f"{index:04d}"))
 
 
 def order(execution_id: str, branch: int, tick: int) -> Key:

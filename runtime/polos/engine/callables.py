@@ -9,12 +9,15 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from polos.engine.daemons import DaemonThreads
+
+_log = logging.getLogger("polos.engine")
 
 THREADS = 64
 
@@ -59,7 +62,7 @@ class Callables:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
-                threading.Thread(target=loop.run_forever, name="polos-steps", daemon=True).start()
+                threading.Thread(target=_run_for_ever, args=(loop,), name="polos-steps", daemon=True).start()
                 self._loop = loop
             return self._loop
 
@@ -81,12 +84,17 @@ class Callables:
         once = _Once(lambda value, error: self._records.submit(lambda: ended(value, error)))
         if is_async(func):
             return self._start_async(call, context, timeout, once)
-        self._threads.submit(lambda: context.run(self._call_sync, call, once, context, timeout))
+        leave = self._threads.submit(lambda: context.run(self._call_sync, call, once, context, timeout))
+
+        def abandon(error: BaseException) -> None:
+            once(None, error)
+            leave()  # it may hang for as long as the process lives: others need its place
+
         if timeout is not None:
             limit = AttemptTimeout(timeout)
-            self.later(timeout, lambda: once(None, limit))
+            self.later(timeout, lambda: abandon(limit))
 
-        return Running(lambda: once(None, AttemptCancelled()))
+        return Running(lambda: abandon(AttemptCancelled()))
 
     def _call_sync(
         self, call: Callable[[], Any], once: _Once, context: contextvars.Context, timeout: float | None
@@ -95,10 +103,11 @@ class Callables:
             return  # cancelled, or timed out, before a thread was free
         try:
             value = call()
+            follows = inspect.isawaitable(value)  # a plain callable that returns a coroutine: functools.partial, ...
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is the outcome of the attempt
             once(None, error)
             return
-        if inspect.isawaitable(value):  # a plain callable that returns a coroutine: functools.partial, a lambda
+        if follows:
             self._start_async(lambda: value, context.copy(), timeout, once)
         else:
             once(value, None)
@@ -159,6 +168,15 @@ class _Once:
                 return
             self._done = True
         self._report(value, error)
+
+
+def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    """A task of user code that raises `SystemExit` or `KeyboardInterrupt` stops the loop, on which others still run."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException:  # noqa: BLE001 - whoever awaits that task gets it; nobody may end this thread
+            _log.exception("a task of a step left the loop of the steps, which goes on")
 
 
 def is_async(func: Callable[..., Any]) -> bool:

@@ -6,7 +6,7 @@
     resume  {"t", "x", "wf", "k", "v"|"vp", "at"}         record a resume of step `k`, and advance
     cancel  {"t", "x", "wf", "mode"}                      mode "cancel" (with cleanup) or "terminate"
     retry   {"t", "x", "wf", "n"}                         open an execution again that failed in generation `n`
-    unpause {"t", "x", "wf", "n"}                         lift the pause of number `n`
+    unpause {"t", "x", "wf", "n", "p"?}                   lift the pause that began at `n` under the token `p`
     release {"t", "c", "n"}                               end pause `n` of a queue or workflow, wake its line
     event   {"t", "id", "tp", "sq", "ty"?, "v"|"vp"}      store an event, wake those that wait, start those triggered
     batch   {"t", "wf", "due"?}                           this workflow may have a batch of events to start
@@ -250,10 +250,13 @@ class Target:
     step_key: str | None
     mode: str
     number: int
+    pause: str = ""
 
     @classmethod
     def of_message(cls, body: Mapping[str, Any]) -> Target:
-        key, mode = body.get("k"), body.get("mode", "cancel")
+        key, mode, pause = body.get("k"), body.get("mode", "cancel"), body.get("p", "")
+        if not isinstance(pause, str):
+            raise InvalidPayloadError("An unpause message does not name a pause.")
         if body.get("t") == "resume":
             check_step_key(key)
         if mode not in ("cancel", "terminate"):
@@ -265,4 +268,5 @@ class Target:
             key if isinstance(key, str) else None,
             mode,
             fields.count(body, "n"),
+            pause,
         )

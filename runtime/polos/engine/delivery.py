@@ -9,7 +9,6 @@ One of the two sees the other. The deliverer writes no outcome: it can't know wh
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +16,6 @@ from polos.core import codec, items
 from polos.core.conditions import Item, Value
 from polos.core.identity import triggered_id
 from polos.core.items import Key
-from polos.core.operations import AwaitEvent
 from polos.engine.commands import Start, Stored, wake
 from polos.engine.engine import Engine
 from polos.errors import InvalidPayloadError, SerializationError
@@ -47,16 +45,6 @@ def deliver(engine: Engine, event: Event) -> bool:
     if triggered:
         engine.backend.inbox.send([_triggered(engine, workflow, event).message() for workflow in triggered])
     return True
-
-
-def remove_waiters(engine: Engine, execution: Item) -> None:
-    """Remove those that the last suspension of an ended execution shows. Repeatable; 1 delete for each event wait.
-
-    One that it had no room to show, or that the owner has put since, goes with the wake of the next event.
-    """
-    for kind, key, *rest in json.loads(items.text(execution, items.WAITING_FOR, "[]")):
-        if kind == AwaitEvent.kind and rest:
-            engine.ledger.forget(items.topic(rest[0]), items.waiter_sk(items.text(execution, items.PK), key))
 
 
 def event_attributes(engine: Engine, event: Event) -> dict[str, Value]:

@@ -100,7 +100,7 @@ def _last_sign(item: Item, history: History) -> int:
 def _in_line(engine: Engine, item: Item, history: History) -> tuple[int, str] | None:
     """A place in line is called when a holder gives its slot back, so it is stuck if nobody holds one."""
     options = items.document(item, items.START)
-    slots = engine.table.get(Key(items.queue(options["queue"], options.get("ckey", "")), "slots")) or {}
+    slots = engine.table.get(Key(items.queue(options["queue"], options.get("ckey", "")), items.SLOTS)) or {}
     if items.number(slots, items.LIMIT_COUNT):
         return None
     return _last_sign(

@@ -6,14 +6,14 @@ from typing import Any, cast
 
 from polos.core import items
 from polos.core.conditions import Item
-from polos.engine import children, notices, successors
+from polos.engine import children, notices, successors, waiters
 from polos.engine.engine import Engine
 from polos.engine.slots import Slots
 from polos.ports import Message, Outgoing
 
 
 def perform(engine: Engine, execution: Item, place: str = "") -> None:
-    """Start the successor, tell the parent, pass the queue's slot on, then tell other programs.
+    """Start the successor, tell the parent, end its waits, pass the queue's slot on, then tell other programs.
 
     Repeatable. `place` is that in the queue's line, of the wake that came too late.
     """
@@ -21,6 +21,7 @@ def perform(engine: Engine, execution: Item, place: str = "") -> None:
     successors.start(engine, execution)
     successors.close(engine, execution)
     children.tell_parent(engine, execution)
+    waiters.remove(engine, execution)
     slots = Slots.of(engine, execution)
     if slots is not None:
         slots.end(execution, place)
@@ -39,5 +40,5 @@ def repeat(engine: Engine, message: Message, execution: Item) -> None:
     if isinstance(waiter, list):
         partition, sk = (*cast("list[Any]", waiter), "", "")[:2]
         if str(partition).startswith("t#") and str(sk).startswith("w#"):
-            engine.ledger.forget(str(partition), str(sk))
+            engine.ledger.forget(str(partition), str(sk), items.number(execution, items.EPOCH))
     perform(engine, execution, str(body.get("wsk") or ""))

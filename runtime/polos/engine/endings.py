@@ -7,9 +7,8 @@ finish     what is too long for x is written beside it, under one's own epoch; t
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -19,7 +18,7 @@ from polos.core.conditions import Item, Value
 from polos.core.failures import Failure, head, message_of
 from polos.core.loop import Body
 from polos.core.operations import AwaitEvent
-from polos.engine import commands, notices, successors, traced
+from polos.engine import commands, notices, successors, traced, waiters
 from polos.engine.commands import Stored
 from polos.engine.controls import stand_in_line
 from polos.engine.deaths import reached
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from polos.engine.turn import Turn
 
 _log = logging.getLogger("polos.engine")
-_SHOWN_CHARACTERS: Final = 400
 _RETRY_CAP: Final = 60.0
 _FAILURE_CHARACTERS: Final = 2000
 _AFTER_THE_SUSPEND: Final = 1.0
@@ -145,7 +143,7 @@ class Endings:
                     "or Future). Wait with ctx.step calls."
                 )
             )
-        self._give_back({items.STATUS: "waiting", items.WAITING_FOR: self._shown()})
+        self._give_back({items.STATUS: "waiting", **waiters.remembered(turn, self._open())})
         return None
 
     def _give_back(self, attributes: dict[str, Value], *, again: bool = False) -> None:
@@ -182,19 +180,13 @@ class Endings:
         same = items.number(item, items.EPOCH) == self._turn.epoch
         return same and items.LEASE_TOKEN in item and items.ENDED not in item
 
-    def _shown(self) -> str:
-        """What the execution waits for, as far as it fits: kind, key; of an event also the topic and since when."""
-        shown: list[list[Any]] = []
-        left = _SHOWN_CHARACTERS
+    def _open(self) -> Iterator[waiters.Entry]:
+        """What the execution waits for: kind, key; of an event also the topic and since when."""
         for operation in self._turn.replay.open.values():
             entry: list[Any] = [operation.request.kind, operation.key]
             if isinstance(operation.request, AwaitEvent):
                 entry += [operation.request.topic, self._turn.waits.began.get(operation.key, 0)]
-            left -= len(json.dumps(entry))
-            if left < 0 and shown:
-                break
-            shown.append(entry)
-        return json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
+            yield entry
 
     # ---- finished
 
@@ -242,8 +234,8 @@ class Endings:
         retry: dict[str, Value] = {items.RETRIES: retries + 1, items.NOT_BEFORE: due}
         if self._turn.spans is not None:
             self._turn.spans.run_failed()
-        shown: dict[str, Value] = {items.STATUS: "waiting", items.WAITING_FOR: "[]"}  # its waiters are gone
-        self._give_back({**shown, **retry}, again=True)
+        shown: dict[str, Value] = {items.STATUS: "waiting", items.WAITING_FOR: "[]", items.WAITING_MORE: 0}
+        self._give_back({**shown, **retry}, again=True)  # its waiters are gone
 
     def fail(self, error: BaseException, attempts: int = 1) -> Item:
         """End the execution as failed; with what a retry would drop."""
@@ -283,7 +275,7 @@ class Endings:
             limit = turn.pace.limit()
             if limit is not None and limit <= self._engine.now():
                 return self._finish("timed_out", {})
-            self._give_back({items.STATUS: "waiting", items.WAITING_FOR: "[]"})
+            self._give_back({items.STATUS: "waiting", items.WAITING_FOR: "[]", items.WAITING_MORE: 0})
             return None
         return self._finish("completed", self._successor(payload))
 
@@ -320,7 +312,7 @@ class Endings:
             outcome = {items.TRACED: spans.until(again=True), **outcome}  # a retry runs the last piece anew
         self._lease.check()
         now = self._engine.now()
-        end: dict[str, Value] = {items.STATUS: status, items.ENDED: now, **outcome}
+        end: dict[str, Value] = {items.STATUS: status, items.ENDED: now, **waiters.left_over(turn), **outcome}
         if not successors.is_first(turn.execution, outcome):
             end[items.TTL] = now // 1000 + int(self._engine.limits.retention)
         try:

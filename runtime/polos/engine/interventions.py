@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from polos.core import items
 from polos.core.identity import message_tag
-from polos.engine import children, commands, delivery, duties, notices, traced
+from polos.engine import children, commands, duties, notices, traced
 from polos.engine.commands import Stored, Target
 from polos.engine.engine import Engine
 from polos.ports import ConditionFailed, Message
+
+_TOMBSTONE: Final = 60 * 86_400
+"""Seconds that a cancel waits for its start: two weeks in the queue, and two more for each time that it dies there."""
 
 
 def record_resume(engine: Engine, execution_id: str, step_key: str, body: Mapping[str, Any], message_id: str) -> None:
@@ -46,13 +49,23 @@ def note_cancel(engine: Engine, message: Message, target: Target) -> bool | None
     else:
         engine.poke(execution_id)
         return True
-    try:
-        item = engine.ledger.request_cancel(execution_id, mode=target.mode)
-    except ConditionFailed as failed:
-        if failed.item is not None:
-            duties.repeat(engine, message, failed.item)
-        return True
-    return None if items.WORKFLOW in item else True  # a tombstone: the start that it overtook will find it
+    while item is None or items.ENDED not in item:
+        try:
+            if item is None or items.WORKFLOW not in item:
+                _leave_tombstone(engine, execution_id, target.mode)
+                return True
+            engine.ledger.request_cancel(execution_id, mode=target.mode)
+        except ConditionFailed as failed:
+            item = failed.item
+        else:
+            return None
+    duties.repeat(engine, message, item)
+    return True
+
+
+def _leave_tombstone(engine: Engine, execution_id: str, mode: str) -> None:
+    """The start that the cancel has overtaken will find it."""
+    engine.ledger.leave_tombstone(execution_id, mode=mode, expires=engine.now() // 1000 + _TOMBSTONE)
 
 
 def _terminate(engine: Engine, message: Message, execution_id: str) -> bool:
@@ -69,22 +82,19 @@ def _terminate(engine: Engine, message: Message, execution_id: str) -> bool:
         except ConditionFailed as failed:
             if failed.item is not None and items.ENDED in failed.item:
                 if items.text(failed.item, items.CANCEL) == "terminate":
-                    delivery.remove_waiters(engine, failed.item)
                     children.terminate_all(engine, execution_id)
                 duties.repeat(engine, message, failed.item)
                 return True
         else:
             break
         try:  # it overtook the start: leave a tombstone
-            item = engine.ledger.request_cancel(execution_id, mode="terminate")
+            _leave_tombstone(engine, execution_id, "terminate")
         except ConditionFailed:
             continue
-        if items.WORKFLOW not in item:
-            return True
+        return True
     notices.ended(engine, item)
     traced.execution_ended(item)
     engine.poke(execution_id)
-    delivery.remove_waiters(engine, item)
     children.terminate_all(engine, execution_id)
     duties.perform(engine, item)
     return True

@@ -63,7 +63,7 @@ class Ledger:
     ) -> Item:
         """Take the lease: nobody holds a live one, and this message has not done its work before.
 
-        A start creates what is missing, or fills the tombstone that an overtaking cancel left.
+        A start creates what is missing, or fills the tombstone that an overtaking cancel left, which expires no more.
         """
         known: Condition = AnyOf(Absent(), OPEN) if start is not None else AllOf(Has(items.WORKFLOW), OPEN)
         free = AnyOf(Not(Has(items.LEASE_TOKEN)), Less(items.LEASE_UNTIL, now))
@@ -76,6 +76,7 @@ class Ledger:
             },
             default={**(start or {}), items.WAKE: 0, items.STARTED: now},
             add={items.EPOCH: 1},
+            remove=(items.TTL,) if start is not None else (),
         )
         condition = AllOf(known, free, Not(Contains(items.SPENT, tag)))
         return self.table.update(items.execution(execution_id), change, condition)
@@ -103,12 +104,20 @@ class Ledger:
         self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN, live, other))
 
     def request_cancel(self, execution_id: str, *, mode: str) -> Item:
-        """Note a cancel on an open execution, or leave a tombstone for a start that it overtook.
+        """Note a cancel on an open execution.
 
         A cancel or time limit that was noted before stands (race "cancel and time limit").
         """
         change = Change(default={items.CANCEL: mode}, add={items.WAKE: 1})
-        return self.table.update(items.execution(execution_id), change, OPEN)
+        return self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
+
+    def leave_tombstone(self, execution_id: str, *, mode: str, expires: int) -> Item:
+        """Note a cancel for a start that it overtook (race "cancel overtakes start").
+
+        None may come any more: then it `expires` (seconds since 1970).
+        """
+        change = Change(set={items.TTL: expires}, default={items.CANCEL: mode}, add={items.WAKE: 1})
+        return self.table.update(items.execution(execution_id), change, AllOf(Not(Has(items.WORKFLOW)), OPEN))
 
     def hand_back(self, holder: Holder, progress: int, unread: list[int], passed: int, *, ran: bool) -> None:
         """Give the lease back after an error of the backend: no death, no progress, and the message comes again.
@@ -147,13 +156,15 @@ class Ledger:
     def finish(self, holder: Holder, tag: str, attributes: Mapping[str, Value], *, unpaused: bool = False) -> Item:
         """The one terminal write (L12), which spends the message it came by, too.
 
+        What it waited for goes, unless `attributes` say what of it has still to be removed.
         Race "claim that comes after a retry". `unpaused`: not while it is paused, unless it is cancelled (race "pause
         of a link that ends").
         """
+        waits = () if items.WAITING_MORE in attributes else (items.WAITING_FOR, items.WAITING_MORE)
         change = Change(
             set={**attributes, items.FINISHER: holder.token},
             append={items.SPENT: [tag]},
-            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR),
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, *waits),
         )
         going = AnyOf(Not(Has(items.PAUSED)), Has(items.CANCEL)) if unpaused else None
         condition = AllOf(holder.fence, OPEN) if going is None else AllOf(holder.fence, OPEN, going)
@@ -164,7 +175,11 @@ class Ledger:
 
         What it waited for stays on the item, for whoever removes its waiters.
         """
-        change = Change(set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL))
+        change = Change(
+            set=attributes,
+            default={items.WAITING_MORE: 0},
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
+        )
         return self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
 
     # ---- dead letters, which are no owner's
@@ -179,13 +194,16 @@ class Ledger:
         """End an execution whose messages are not handled: it has not moved, and nobody holds a live lease.
 
         Race "dead letter of an execution that moved": the progress that was compared with that at the time when the
-        message was last sent anew is in the condition, so what is getting on now is left alone.
+        message was last sent anew is in the condition, so what is getting on now is left alone. What it waited for
+        stays on the item, for whoever removes its waiters.
         """
         still = Equals(items.PROGRESS, progress)
         unmoved = still if progress else AnyOf(Not(Has(items.PROGRESS)), still)
         free = AnyOf(Not(Has(items.LEASE_TOKEN)), Less(items.LEASE_UNTIL, now))
         change = Change(
-            set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR)
+            set=attributes,
+            default={items.WAITING_MORE: 0},
+            remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
         )
         condition = AllOf(Has(items.WORKFLOW), OPEN, unmoved, free)
         return self.table.update(items.execution(execution_id), change, condition)
@@ -225,8 +243,8 @@ class Ledger:
         return item
 
     def forget(self, pk: str, sk: str, epoch: int | None = None) -> None:
-        """Delete an item (of this epoch or older). Never raises `ConditionFailed`."""
-        condition = None if epoch is None else AtMost(items.EPOCH, epoch)
+        """Delete an item (of this epoch or older, or of none). Never raises `ConditionFailed`."""
+        condition = None if epoch is None else AnyOf(Not(Has(items.EPOCH)), AtMost(items.EPOCH, epoch))
         try:
             self.table.delete(Key(pk, sk), condition)
         except ConditionFailed:

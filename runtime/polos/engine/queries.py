@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from polos.core import codec, items, plain
@@ -88,7 +88,10 @@ def _detail(engine: Engine, item: Item, history: History) -> ExecutionDetail:
         next_try_at=None if ended or not_before <= engine.now() else moment(not_before),
         in_line=None if (slots := Slots.of(engine, item)) is None else slots.line(item),
         final_state=_value(engine, item, items.FINAL_STATE, history, items.state_sk(item)) if ended else None,
-        timeout_at=moment(created + int(limit * 1000)) if limit is not None else None,
+        timeout=timedelta(seconds=limit) if limit is not None else None,
+        timeout_at=moment(items.number(item, items.LIMIT_FROM, created) + int(limit * 1000))
+        if limit is not None
+        else None,
     )
 
 

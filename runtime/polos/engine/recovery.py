@@ -8,6 +8,7 @@ pause   update x; a turn that sees it starts no new step.  unpause: SEND {unpaus
 
 from __future__ import annotations
 
+from polos.clock import new_token
 from polos.core import items
 from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Not, Value
 from polos.core.items import Key
@@ -57,6 +58,7 @@ def apply_retry(engine: Engine, execution_id: str, generation: int) -> None:
         remove=(
             items.ENDED, items.FAILURE, items.TTL, items.DROPPED, items.NOT_BEFORE, items.DELAYED_DEATHS,
             items.FINAL_STATE, items.CANCEL, items.LIMIT_ARMED, items.WAITING_FOR,
+            items.WAITING_MORE,
         ),
     )  # fmt: skip
     first = AnyOf(Equals(items.GENERATION, generation), Not(Has(items.GENERATION))) if generation == 0 else (
@@ -124,7 +126,7 @@ def pause(engine: Engine, execution_id: str) -> None:
     """Let an execution start nothing new until it is unpaused. What runs ends. 1 read and 1 update."""
     item = find(engine, execution_id)
     found = items.text(item, items.PK)
-    change = Change(default={items.PAUSED: engine.now()}, add={items.WAKE: 1})
+    change = Change(default={items.PAUSED: engine.now(), items.PAUSE: new_token()}, add={items.WAKE: 1})
     try:
         engine.table.update(items.execution(found), change, OPEN)
     except ConditionFailed:
@@ -138,16 +140,20 @@ def unpause(engine: Engine, execution_id: str) -> None:
     if items.ENDED in item:
         raise ExecutionStateError(execution_id, items.text(item, items.STATUS), "unpause")
     found, number = items.text(item, items.PK), items.number(item, items.PAUSED)
-    body = {"t": "unpause", "x": found, "wf": items.text(item, items.WORKFLOW), "n": number}
+    token = items.text(item, items.PAUSE)
+    body = {"t": "unpause", "x": found, "wf": items.text(item, items.WORKFLOW), "n": number, "p": token}
     engine.backend.inbox.send([Outgoing(body)])
-    apply_unpause(engine, found, number)
+    apply_unpause(engine, found, number, token)
 
 
-def apply_unpause(engine: Engine, execution_id: str, number: int) -> None:
-    """Lift the pause of this number; a later one stands. Repeatable."""
+def apply_unpause(engine: Engine, execution_id: str, since: int, token: str) -> None:
+    """Lift the pause that began then, under this token ("": one that has none); a later one stands. Repeatable.
+
+    The time alone does not tell it from another of the same millisecond.
+    """
+    same = Equals(items.PAUSE, token) if token else Not(Has(items.PAUSE))
+    change = Change(remove=(items.PAUSED, items.PAUSE))
     try:
-        engine.table.update(
-            items.execution(execution_id), Change(remove=(items.PAUSED,)), AllOf(Equals(items.PAUSED, number), OPEN)
-        )
+        engine.table.update(items.execution(execution_id), change, AllOf(Equals(items.PAUSED, since), same, OPEN))
     except ConditionFailed:
         return

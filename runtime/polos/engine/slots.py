@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from polos.core import items
-from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Less, Not
+from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Item, Less, Not, Value
 from polos.core.items import Key
 from polos.engine import commands
 from polos.engine.engine import Engine
@@ -27,10 +27,12 @@ from polos.types.types import PlaceInLine
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
 
-_SLOTS = "slots"
 _HOLDER = "h:"
 _FIRST = "w#"
 _COUNTED = 200
+_KEPT: Final = 30 * 86_400
+"""Seconds after which slots that nobody has taken expire: no slot is held for as long, but where no invocation has a
+limit, and there what counts a holder is not removed (`local/table.py`)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Slots:
 
     @property
     def _key(self) -> Key:
-        return Key(self.partition, _SLOTS)
+        return Key(self.partition, items.SLOTS)
 
     @property
     def _own(self) -> str:
@@ -119,7 +121,8 @@ class Slots:
     def _try(self, epoch: int) -> Item | None:
         """One try; the slots item if all are held. Raises `Lost` if a later owner of the execution holds one."""
         room = AnyOf(Not(Has(items.LIMIT_COUNT)), Less(items.LIMIT_COUNT, self.limit))
-        change = Change(set={self._own: epoch}, add={items.LIMIT_COUNT: 1})
+        taken: dict[str, Value] = {self._own: epoch, items.TTL: self.engine.now() // 1000 + _KEPT}
+        change = Change(set=taken, add={items.LIMIT_COUNT: 1})
         while True:
             try:
                 self.engine.table.update(self._key, change, AllOf(Not(Has(self._own)), room))
@@ -130,7 +133,7 @@ class Slots:
                 if items.number(item, self._own) > epoch:
                     raise Lost(self.execution_id) from None
                 try:
-                    self.engine.table.update(self._key, Change(set={self._own: epoch}), AtMost(self._own, epoch))
+                    self.engine.table.update(self._key, Change(set=taken), AtMost(self._own, epoch))
                 except ConditionFailed:
                     continue  # the owner before has given it back meanwhile, or there is a later one: look again
             return None

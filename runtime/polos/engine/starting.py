@@ -98,22 +98,25 @@ def _before(engine: Engine, execution_id: str) -> Item | None:
 def _check_same(engine: Engine, item: Item, command: Start, text: str) -> None:
     """Raise `InvalidPayloadError` if the id was started before by another call; that one stands.
 
-    A codec of payloads may make other bytes of the same payload: then what is stored is read (at most 2 requests).
+    Another zlib, or a codec of payloads, may make other bytes of the same payload: where the digests differ, what is
+    stored is read (at most 2 requests).
     """
     if items.text(item, items.WORKFLOW) != command.workflow_id:
         raise InvalidPayloadError(
             f"The execution id {command.execution_id!r} belongs to workflow {items.text(item, items.WORKFLOW)!r}."
         )
     before = items.document(item, items.START)
-    same = before.get("pd") == command.options.get("pd")
-    if not same and engine.vault.encodes:
-        beside = commands.payload_is_beside(before)
-        kept = engine.table.get(commands.payload_key(command.execution_id, before)) if beside else None
-        same = text == engine.vault.fetch(Stored.of_item(kept or {}) if beside else Stored.of_item(item, items.INPUT))
-    if not same:
+    if before.get("pd") != command.options.get("pd") and _stored_payload(engine, item, before) != text:
         raise InvalidPayloadError(
             f"The execution {command.execution_id!r} was started before with another payload; that one stands."
         )
+
+
+def _stored_payload(engine: Engine, item: Item, options: Mapping[str, Any]) -> str:
+    if not commands.payload_is_beside(options):
+        return engine.vault.fetch(Stored.of_item(item, items.INPUT))
+    kept = engine.table.get(commands.payload_key(items.text(item, items.PK), options))
+    return engine.vault.fetch(Stored.of_item(kept or {}))
 
 
 def _options(workflow: Workflow[Any, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,11 +34,6 @@ class Vault:
     def __init__(self, payloads: Payloads, limits: Limits, codec: PayloadCodec | None = None) -> None:
         self._payloads, self._limits, self._codec = payloads, limits, codec
 
-    @property
-    def encodes(self) -> bool:
-        """Whether equal values may be stored as different bytes."""
-        return self._codec is not None
-
     def stash(self, text: str, *, owner: str, what: str) -> Stored:
         """Pack a value; over the inline limit (100 KB, or `MESSAGE_BYTES` before it was packed), store it under `owner`
         first. At most 1 request.

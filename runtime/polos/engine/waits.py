@@ -7,7 +7,7 @@ suspend  put mark {data} IF absent, [SEND wake(due), put armed]; the resume comm
 
 from __future__ import annotations
 
-import json
+import functools
 from typing import TYPE_CHECKING
 
 from polos.core import items
@@ -16,6 +16,7 @@ from polos.core.failures import Failure
 from polos.core.items import Key
 from polos.core.operations import AwaitEvent, AwaitResume, Sleep
 from polos.core.replay import Operation
+from polos.engine import waiters
 from polos.engine.commands import Stored, millis, moment
 from polos.engine.heritage import Heritage
 from polos.errors import BackendError, PolosError, StepTimeoutError
@@ -29,11 +30,17 @@ class Waits:
 
     def __init__(self, turn: Turn) -> None:
         self._turn, self._engine, self._lease = turn, turn.engine, turn.lease
-        shown = json.loads(items.text(turn.execution, items.WAITING_FOR, "[]"))
-        before = [(key, *rest) for kind, key, *rest in shown if kind == AwaitEvent.kind and len(rest) > 1]
-        self._registered = {(key, topic) for key, topic, _ in before}
         self.heritage = Heritage(turn)
-        self.began: dict[str, int] = {key: since for key, _, since in before}
+
+    @functools.cached_property
+    def registered(self) -> dict[tuple[str, str], int]:
+        """The waits for events (key and topic) that are known to be registered, and since when. Read after a load."""
+        return waiters.registered(self._turn.history)
+
+    @functools.cached_property
+    def began(self) -> dict[str, int]:
+        """Since when each wait for an event is open, by key."""
+        return {key: since for (key, _), since in self.registered.items()}
 
     # ---- timers
 
@@ -117,18 +124,19 @@ class Waits:
 
     def begin_event(self, operation: Operation, request: AwaitEvent) -> None:
         turn = self._turn
-        self.began.setdefault(operation.key, self._engine.now())
-        if (operation.key, request.topic) not in self._registered:
+        began = self.began.setdefault(operation.key, self._engine.now())
+        if (operation.key, request.topic) not in self.registered:
             waiter: dict[str, Value] = {
                 items.EXECUTION_ID: turn.execution_id,
                 items.STEP_KEY: operation.key,
                 items.WORKFLOW: turn.workflow.id,
+                items.EPOCH: turn.epoch,
             }
             if request.event_type is not None:
                 waiter[items.EVENT_TYPE] = request.event_type
             key = Key(items.topic(request.topic), items.waiter_sk(turn.execution_id, operation.key))
             self._engine.table.put(items.keyed(key, waiter))
-            self._registered.add((operation.key, request.topic))
+            self.registered[operation.key, request.topic] = began
         self._arm_limit(operation, request.timeout)
         self.look(operation, request)
 
@@ -227,11 +235,11 @@ class Waits:
         """Whether an event may still wake the execution for a wait: an owner that died may have registered it."""
         request = operation.request
         return isinstance(request, AwaitEvent) and (
-            (operation.key, request.topic) in self._registered or self._turn.epoch - 1 > self._turn.progress
+            (operation.key, request.topic) in self.registered or self._turn.epoch - 1 > self._turn.progress
         )
 
     def remove_waiter(self, operation: Operation, request: AwaitEvent) -> None:
         self._lease.check()
         sk = items.waiter_sk(self._turn.execution_id, operation.key)
         self._engine.ledger.forget(items.topic(request.topic), sk)
-        self._registered.discard((operation.key, request.topic))
+        self.registered.pop((operation.key, request.topic), None)

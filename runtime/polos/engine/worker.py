@@ -32,6 +32,7 @@ from polos.engine import (
     retention,
     schedules,
     traced,
+    waiters,
 )
 from polos.engine.commands import Start, Stored, Target
 from polos.engine.deaths import hand_back_unread
@@ -155,7 +156,7 @@ class Worker:
             case "retry":
                 recovery.apply_retry(engine, execution_id, target.number)
             case "unpause":
-                recovery.apply_unpause(engine, execution_id, target.number)
+                recovery.apply_unpause(engine, execution_id, target.number, target.pause)
             case "cancel":
                 done = interventions.note_cancel(engine, message, target)
                 if done is not None:
@@ -258,7 +259,7 @@ class Worker:
     def _run(self, message: Message, claimed: _Claimed, remaining: Callable[[], float | None]) -> bool:
         engine, item, lease = self.engine, claimed.execution, claimed.lease
         if retention.may_be_lost(engine, item):
-            return self._fail(message, lease.holder, HistoryExpiredError(lease.holder.execution_id))
+            return self._fail(message, item, lease.holder, HistoryExpiredError(lease.holder.execution_id))
         workflow = engine.workflows().get(items.text(item, items.WORKFLOW))
         if workflow is None:
             return self._unknown_workflow(message, claimed)
@@ -294,9 +295,9 @@ class Worker:
             with contextlib.suppress(ConditionFailed):
                 hand_back_unread(self.engine.ledger, holder, item)  # that there is no code is no death
             return self._leave(message, workflow_id)
-        return self._fail(message, holder, WorkflowNotFoundError(workflow_id, self.engine.workflows()))
+        return self._fail(message, item, holder, WorkflowNotFoundError(workflow_id, self.engine.workflows()))
 
-    def _fail(self, message: Message, holder: Holder, error: PolosError) -> bool:
+    def _fail(self, message: Message, item: Item, holder: Holder, error: PolosError) -> bool:
         """End an execution that no body can run."""
         failure = Failure.from_exception(error, 1)
         now = self.engine.now()
@@ -305,6 +306,7 @@ class Worker:
             items.ENDED: now,
             items.TTL: now // 1000 + int(self.engine.limits.retention),
             items.FAILURE: items.as_document(failure.to_json()),
+            **waiters.left_unrun(item),
         }
         try:
             finished = self.engine.ledger.finish(holder, message_tag(message.id), end)

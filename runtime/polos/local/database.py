@@ -14,7 +14,7 @@ from pathlib import Path
 
 from polos.errors import BackendError
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _PATIENCE = 30.0  # seconds to wait for another process's transaction
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
@@ -29,9 +29,10 @@ CREATE TABLE IF NOT EXISTS messages (
     holder TEXT, name TEXT UNIQUE
 );
 CREATE INDEX IF NOT EXISTS messages_due ON messages (visible_at);
+CREATE INDEX IF NOT EXISTS messages_held ON messages (holder) WHERE holder IS NOT NULL;
 CREATE TABLE IF NOT EXISTS homes (root TEXT PRIMARY KEY, process TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS triggers (topic TEXT NOT NULL, workflow TEXT NOT NULL, PRIMARY KEY (topic, workflow));
-CREATE TABLE IF NOT EXISTS payloads (key TEXT PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS payloads (key TEXT PRIMARY KEY, data BLOB NOT NULL, stored_at INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS schedules (
     workflow TEXT NOT NULL, key TEXT NOT NULL, cron TEXT NOT NULL, timezone TEXT NOT NULL, paused INTEGER NOT NULL,
     declared INTEGER NOT NULL, next_at INTEGER NOT NULL, overlap TEXT NOT NULL DEFAULT 'skip',
@@ -44,6 +45,11 @@ _UPGRADES = {
     1: """
 CREATE TABLE patterns (workflow TEXT PRIMARY KEY, pattern TEXT NOT NULL);
 ALTER TABLE schedules ADD COLUMN overlap TEXT NOT NULL DEFAULT 'skip';
+""",
+    2: """
+ALTER TABLE payloads ADD COLUMN stored_at INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX IF NOT EXISTS messages_held ON messages (holder) WHERE holder IS NOT NULL;
+DELETE FROM homes WHERE root NOT IN (SELECT pk FROM items WHERE sk = 'x') AND root NOT IN (SELECT root FROM messages);
 """,
 }
 """What makes of a database of this version one of the next."""

@@ -181,12 +181,16 @@ class LocalInbox:
 class LocalPayloads:
     """The Payloads port."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
 
     def put(self, key: str, data: bytes) -> None:
         with self._database.transaction() as cursor:
-            cursor.execute("INSERT OR IGNORE INTO payloads (key, data) VALUES (?, ?)", (key, data))
+            cursor.execute(
+                "INSERT INTO payloads (key, data, stored_at) VALUES (?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET stored_at = excluded.stored_at",
+                (key, data, millis(self._clock.now())),
+            )
 
     def get(self, key: str) -> bytes:
         found = self._database.read("SELECT data FROM payloads WHERE key = ?", key)
@@ -197,4 +201,4 @@ class LocalPayloads:
         return data
 
     def renew(self, key: str) -> None:
-        """A payload goes with its execution."""
+        """A payload goes with its execution, and that of an event with the last that names it."""

@@ -66,7 +66,8 @@ class LocalRecurrences:
         """
         now = self._clock.now()
         rows = self._database.read(
-            "SELECT workflow, key, cron, timezone, overlap, next_at FROM schedules WHERE paused = 0 AND next_at <= ?",
+            f"SELECT workflow, key, cron, timezone, overlap, next_at FROM schedules WHERE {_LIVE} AND next_at <= ?",
+            _list(workflows),
             millis(now),
         )
         for workflow_id, key, expression, timezone, overlap, next_at in rows:

@@ -16,6 +16,7 @@ from polos.local.database import Database
 from polos.ports import ConditionFailed
 
 _HIGHEST = "\U0010ffff"
+_DAY: Final = 86_400
 
 
 class LocalTable:
@@ -95,23 +96,46 @@ class LocalTable:
         return [{name: value for name, value in _load(row[1]).items() if name in kept} for row in rows]
 
     def expire(self, now_seconds: int) -> int:
-        """Remove executions (with their partitions) and events whose time has passed; how many.
+        """Remove executions (with all that was kept for them) and other items whose time has passed; how many.
 
-        An execution stays as long as what it started, which a new run of its id would take for its own.
+        An execution stays as long as what it started, which a new run of its id would take for its own; slots stay as
+        long as one of them is held. The payload of an event goes a day after nothing names it any more.
         """
         with self._database.transaction() as cursor:
             removed = 0
-            gone = cursor.execute("SELECT pk, sk FROM items WHERE expires < ?", (now_seconds,)).fetchall()
-            for pk, sk in gone:
+            gone = cursor.execute("SELECT pk, sk, body FROM items WHERE expires < ?", (now_seconds,)).fetchall()
+            for pk, sk, body in gone:
                 if sk == items.EXECUTION:
                     if _has_family(cursor, pk, now_seconds):
                         continue
                     cursor.execute("DELETE FROM items WHERE pk = ?", (pk,))
                     cursor.execute("DELETE FROM payloads WHERE key >= ? AND key < ?", (f"{pk}#", f"{pk}$"))
+                    cursor.execute("DELETE FROM homes WHERE root = ?", (pk,))
+                elif sk == items.SLOTS and items.number(_load(body), items.LIMIT_COUNT) > 0:
+                    continue
                 else:
                     cursor.execute("DELETE FROM items WHERE pk = ? AND sk = ?", (pk, sk))
                 removed += 1
+            _remove_payloads_of_events(cursor, now_seconds)
         return removed
+
+
+def _remove_payloads_of_events(cursor: sqlite3.Cursor, now_seconds: int) -> None:
+    """Equal events share one. Until its message is sent, nothing names that of a new one: hence the day."""
+    old = cursor.execute(
+        "SELECT key FROM payloads WHERE key >= '#events#' AND key < '#events$' AND stored_at < ?",
+        ((now_seconds - _DAY) * 1000,),
+    ).fetchall()
+    if not old:
+        return
+    pointer = f"json_extract(body, '$.{items.POINTER}')"
+    kept = f"SELECT {pointer} FROM items WHERE pk >= ? AND pk < ? AND {pointer} IS NOT NULL"
+    named = {row[0] for begin in "td" for row in cursor.execute(kept, (f"{begin}#", f"{begin}$"))}
+    on_their_way = "SELECT body FROM {} WHERE instr(body, '#events#') > 0"
+    bodies = [row[0] for table in ("messages", "dead") for row in cursor.execute(on_their_way.format(table))]
+    for (key,) in old:
+        if key not in named and not any(key in body for body in bodies):
+            cursor.execute("DELETE FROM payloads WHERE key = ?", (key,))
 
 
 def _has_family(cursor: sqlite3.Cursor, execution_id: str, now_seconds: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -148,7 +148,8 @@ class ExecutionDetail(ExecutionSummary):
     `invocations` counts the invocations that advanced it, `deaths` those in a row that ended without saying so.
     `waiting_for` are the steps that it waits for, `in_line` the full queue. `next_try_at` is when it runs again after a
     failure of the whole execution, or after its invocations died. `held_by` is the
-    pause of its queue or workflow, `paused_at` that of itself alone.
+    pause of its queue or workflow, `paused_at` that of itself alone. `timeout` is the time that the whole may take; it
+    counts from the start, or from the last retry by hand, until `timeout_at`.
     """
 
     payload: Any = None
@@ -164,6 +165,7 @@ class ExecutionDetail(ExecutionSummary):
     root_workflow_id: str = ""
     session_id: str | None = None
     user_id: str | None = None
+    timeout: timedelta | None = None
     timeout_at: datetime | None = None
     paused_at: datetime | None = None
     held_by: Paused | None = None

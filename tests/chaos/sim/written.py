@@ -219,6 +219,8 @@ class Written:
                     if items.number(after, items.LINK) < items.number(before, items.LINK):
                         self._flag(f"L12: {execution_id} leads back to {after[items.NEXT]}")
                     return
+                if changed == {items.WAITING_MORE} and items.WAITING_MORE in before:
+                    return  # its waiters are gone
                 self._flag(f"L12: {execution_id} has ended ({before[items.STATUS]}), and {sorted(changed)} are written")
         elif self.losses[execution_id] < 5 and items.document(after, items.FAILURE).get("type") == "CrashLoopError":
             self._flag(f"L14: {execution_id} fails as a crash loop after {self.losses[execution_id]} deaths")
