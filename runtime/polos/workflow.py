@@ -242,12 +242,12 @@ class Workflow(Generic[P, R]):
         handle = await self.start(payload, **rest)
         return await ambient.client().wait_for_result(handle.id, None)
 
-    async def run(self, *args: Any, timeout: float | None = _RUN_TIMEOUT, **options: Any) -> R:
+    async def run(self, *args: Any, timeout: float | timedelta | None = _RUN_TIMEOUT, **options: Any) -> R:
         """`await wf.run(client, payload, timeout=600)`: start, wait for the end, return the result.
 
-        `timeout` (seconds; None: that of the workflow, if it declares one) ends the execution; without it a workflow
-        that declares none has 10 minutes. Raises `WorkflowFailedError`,
-        `WorkflowTimeoutError`, `WorkflowCancelledError`.
+        `timeout` (seconds, or a timedelta; None: that of the workflow, if it declares one) ends the execution; without
+        it a workflow that declares none has 10 minutes. Raises `WorkflowFailedError`, `WorkflowTimeoutError`,
+        `WorkflowCancelledError`.
         """
         current.refuse_inside(f"{self.id}.run")
         client, payload, rest = _client_first("run", args, options)

@@ -10,7 +10,7 @@ import enum
 import json
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast
 
 import pydantic
@@ -20,6 +20,7 @@ from polos.core.types import MISSING, classes_of
 from polos.errors import InvalidPayloadError
 
 _CACHE_SIZE: Final = 1024
+_LAZY: Final = ("Iterable", "Generator")
 _adapters: dict[object, pydantic.TypeAdapter[Any]] = {}
 
 
@@ -57,13 +58,29 @@ def validate(value: object, annotation: object, *, what: str) -> object:
 
 def _validated(value: object, annotation: object) -> object:
     adapter = _adapter(annotation)
+    lazy = any(word in repr(annotation) for word in _LAZY)
     try:
-        return _as_it_is(value, adapter)
+        found = _as_it_is(value, adapter)
+        return _listed(found) if lazy else found
     except pydantic.ValidationError:
         fields = _fields(value, tuple(classes_of(annotation)))
         if fields is value:
             raise
-        return _as_it_is(fields, adapter)
+        found = _as_it_is(fields, adapter)
+        return _listed(found) if lazy else found
+
+
+def _listed(value: object) -> object:
+    """With a list in place of each iterator: pydantic validates an `Iterable[int]` as it is read, which is once."""
+    if isinstance(value, Iterator):
+        return [_listed(part) for part in cast("Iterator[object]", value)]
+    if type(value) is dict:
+        return {key: _listed(part) for key, part in cast("dict[object, object]", value).items()}
+    if type(value) is list:
+        return [_listed(part) for part in cast("list[object]", value)]
+    if type(value) is tuple:
+        return tuple(_listed(part) for part in cast("tuple[object, ...]", value))
+    return value
 
 
 def _fields(value: object, known: tuple[type, ...]) -> object:
