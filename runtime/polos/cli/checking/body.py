@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from polos.cli.checking.forbidden import USE_STEP, is_client, judge, judge_method
+from polos.cli.checking.forbidden import ENVIRONMENT, USE_PROCESS, USE_STEP, is_client, judge, judge_method
 from polos.cli.checking.frames import Frame
 from polos.cli.checking.source import inside
 
@@ -37,6 +37,8 @@ class _Body:
                     self._call(node)
                 case ast.With() | ast.AsyncWith():
                     self._block(node)
+                case ast.Subscript(value=value, ctx=ast.Load()) if self._scope.full_name(value) == ENVIRONMENT:
+                    self._report(node.lineno, "process", f"{ENVIRONMENT}[…] {USE_PROCESS}")
                 case _:
                     pass
         for node in _unawaited(self._frame, nodes):

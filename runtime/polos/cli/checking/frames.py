@@ -23,12 +23,15 @@ _FIXED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`contexts` are the names under which the body knows its `ctx`, `steps` those under which it knows `ctx.step`."""
+    """`contexts` are the names under which the body knows its `ctx`, `steps` those under which it knows `ctx.step`, and
+    `calls` those of its methods (`run = ctx.step.run`).
+    """
 
     function: Function
     scope: Scope
     contexts: frozenset[str]
     steps: frozenset[str]
+    calls: frozenset[str]
     is_workflow: bool = False
 
     @classmethod
@@ -38,6 +41,7 @@ class Frame:
         outer: Scope,
         contexts: frozenset[str] = frozenset(),
         steps: frozenset[str] = frozenset(),
+        calls: frozenset[str] = frozenset(),
         *,
         is_workflow: bool = False,
     ) -> Frame:
@@ -49,7 +53,9 @@ class Frame:
                     contexts |= {node.targets[0].id}
                 elif _is_step(node.value, contexts, steps):
                     steps |= {node.targets[0].id}
-        return cls(function, scope, contexts, steps, is_workflow)
+                elif _is_durable(node.value, contexts, steps):
+                    calls |= {node.targets[0].id}
+        return cls(function, scope, contexts, steps, calls, is_workflow)
 
     @classmethod
     def of_workflow(cls, function: Function, outer: Scope) -> Frame:
@@ -57,14 +63,16 @@ class Frame:
         return cls.of(function, outer, frozenset(first), is_workflow=True)
 
     @property
-    def identity(self) -> tuple[int, frozenset[str], frozenset[str]]:
-        return id(self.function), self.contexts, self.steps
+    def identity(self) -> tuple[int, frozenset[str], frozenset[str], frozenset[str]]:
+        return id(self.function), self.contexts, self.steps, self.calls
 
     def is_durable(self, node: ast.AST) -> bool:
         """Whether it is a call like `ctx.step.run(…)`."""
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        if not isinstance(node, ast.Call):
             return False
-        return node.func.attr in _DURABLE and _is_step(node.func.value, self.contexts, self.steps)
+        if isinstance(node.func, ast.Name):
+            return node.func.id in self.calls
+        return _is_durable(node.func, self.contexts, self.steps)
 
     def is_successor(self, node: ast.AST) -> bool:
         """Whether it is `ctx.continue_as_new(…)`."""
@@ -93,7 +101,8 @@ class Frame:
         if scope.outer is not None:  # defined in a function: it sees the names around it
             contexts |= self.contexts - set(names)
             steps |= self.steps - set(names)
-        return Frame.of(function, scope, frozenset(contexts), frozenset(steps))
+        calls = self.calls - set(names) if scope.outer is not None else frozenset[str]()
+        return Frame.of(function, scope, frozenset(contexts), frozenset(steps), calls)
 
     def acts(self, nodes: Sequence[ast.AST], done: frozenset[int] = frozenset()) -> bool:
         """Whether something durable is called in there, also by a function that is called there."""
@@ -128,6 +137,10 @@ def _is_step(node: ast.expr, contexts: frozenset[str], steps: frozenset[str]) ->
     if isinstance(node, ast.Attribute):
         return node.attr == "step" and isinstance(node.value, ast.Name) and node.value.id in contexts
     return isinstance(node, ast.Name) and node.id in steps
+
+
+def _is_durable(node: ast.expr, contexts: frozenset[str], steps: frozenset[str]) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr in _DURABLE and _is_step(node.value, contexts, steps)
 
 
 def _is_context(annotation: ast.expr | None, scope: Scope) -> bool:

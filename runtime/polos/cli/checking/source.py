@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _OWN_SCOPE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_FARTHEST = 8
+"""So many names for one thing are followed."""
+
 _WORKFLOW = ("polos.workflow", "polos.workflow.workflow")
 
 
@@ -21,13 +24,15 @@ class Scope:
     """The names of a module or a function.
 
     `imported` maps a name to its full name (`.helpers.stamp` for a relative import), `made` to the full name of the
-    only call that it was assigned from. `find`, of a module's scope, finds the functions of other modules.
+    only call that it was assigned from, `aliases` to the only other name (`clock = time.time`). `find`, of a module's
+    scope, finds the functions of other modules.
     """
 
     outer: Scope | None = None
     imported: dict[str, str] = field(default_factory=dict[str, str])
     functions: dict[str, Function] = field(default_factory=dict[str, Function])
     made: dict[str, str] = field(default_factory=dict[str, str])
+    aliases: dict[str, ast.expr] = field(default_factory=dict[str, ast.expr])
     bound: set[str] = field(default_factory=set[str])
     find: Callable[[str], tuple[Function, Scope] | None] = _nothing
 
@@ -38,7 +43,7 @@ class Scope:
             scope = scope.outer
         return scope
 
-    def full_name(self, node: ast.expr) -> str | None:
+    def full_name(self, node: ast.expr, hops: int = 0) -> str | None:
         """`a.b.c` as imported (`datetime.datetime.now`) or built in (`open`); None where it is anything else."""
         parts: list[str] = []
         while isinstance(node, ast.Attribute):
@@ -49,11 +54,15 @@ class Scope:
         scope = self.owner(node.id)
         built_in = node.id if hasattr(builtins, node.id) else None
         root = built_in if scope is None else scope.imported.get(node.id)
+        if scope is not None and node.id in scope.aliases and hops < _FARTHEST:
+            root = scope.full_name(scope.aliases[node.id], hops + 1)
         return None if root is None else ".".join([root, *reversed(parts)])
 
-    def function(self, node: ast.expr) -> tuple[Function, Scope] | None:
+    def function(self, node: ast.expr, hops: int = 0) -> tuple[Function, Scope] | None:
         """The function of the application that a name means, with the scope that it was defined in."""
         scope = self.owner(node.id) if isinstance(node, ast.Name) else None
+        if scope is not None and isinstance(node, ast.Name) and node.id in scope.aliases and hops < _FARTHEST:
+            return scope.function(scope.aliases[node.id], hops + 1)
         if scope is not None and isinstance(node, ast.Name) and node.id in scope.functions:
             return scope.functions[node.id], scope
         name = self.full_name(node)
@@ -117,11 +126,17 @@ def scope_of(body: list[ast.stmt], outer: Scope | None = None, parameters: ast.a
     for name in scope.functions:
         scope.imported.pop(name, None)
     once = {name for name, count in times.items() if count == 1}
-    scope.made = {name: made for name, made in _made(body, scope) if name in once}
+    given = [(name, value) for name, value in _given(body) if name in once and name not in scope.imported]
+    scope.aliases = {name: value for name, value in given if isinstance(value, ast.Name | ast.Attribute)}
+    for name, value in given:
+        made = scope.full_name(value.func) if isinstance(value, ast.Call) else None
+        if made is not None:
+            scope.made[name] = made
     return scope
 
 
-def _made(body: list[ast.stmt], scope: Scope) -> Iterator[tuple[str, str]]:
+def _given(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    """The names that these statements give to values."""
     for node in inside(body):
         pairs: list[tuple[ast.AST | None, ast.expr | None]] = []
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
@@ -131,10 +146,8 @@ def _made(body: list[ast.stmt], scope: Scope) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.With | ast.AsyncWith):
             pairs = [(item.optional_vars, item.context_expr) for item in node.items]
         for target, value in pairs:
-            if isinstance(target, ast.Name) and isinstance(value, ast.Call):
-                name = scope.full_name(value.func)
-                if name is not None:
-                    yield target.id, name
+            if isinstance(target, ast.Name) and value is not None:
+                yield target.id, value
 
 
 def workflows(tree: ast.Module, module: Scope) -> Iterator[tuple[Function, Scope]]:
