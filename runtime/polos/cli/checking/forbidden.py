@@ -89,8 +89,6 @@ def judge(name: str, call: ast.Call) -> tuple[str, str] | None:
         return "io", USE_WAIT
     if name in _PROCESS:
         return "process", USE_PROCESS
-    if name == "hash" and any(_is_text(one) for one in call.args):
-        return "random", USE_HASH
     if name in _UNKEYED:
         return "io", USE_KEY
     if _is_random(name, arguments):
@@ -104,16 +102,6 @@ def judge_method(maker: str, method: str) -> tuple[str, str] | None:
         return ("clock", USE_CLOCK) if method == "time" else None
     found = method in _PATH_IO if maker in _PATH else method not in _CLIENTS_OWN
     return ("io", USE_STEP) if found else None
-
-
-def _is_text(node: ast.expr) -> bool:
-    """Whether it is a string, or has one in it, for all that can be seen."""
-    if isinstance(node, ast.Tuple):
-        return any(_is_text(one) for one in node.elts)
-    is_call = isinstance(node, ast.Call) and ast.unparse(node.func) in ("str", "repr")
-    return (
-        is_call or isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
-    )
 
 
 def _is_random(name: str, arguments: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from polos.cli.checking.source import Function, Scope, inside, is_workflow, scope_of
+from polos.cli.checking.source import Function, Scope, inside, is_workflow, method, scope_of
 
 _DURABLE: Final = {
     *("run", "wait_for", "wait_until", "wait_for_event", "publish_event", "publish_workflow_event", "suspend"),
@@ -88,20 +88,25 @@ class Frame:
         return isinstance(node, ast.Attribute) and node.attr in _FIXED and self._is_context(node.value)
 
     def callee(self, call: ast.Call) -> Frame | None:
-        """The function of this module that a call runs in the body."""
+        """The function or method of the application that a call runs in the body."""
         found = self.scope.function(call.func)
+        member = method(self.scope, call) if found is None else None
+        if member is not None:
+            found = member.function, member.scope
         if found is None or is_workflow(*found):
             return None
         function, scope = found
-        names = [one.arg for one in parameters(function)]
+        around = scope if member is None else scope.outer
+        names = [one.arg for one in parameters(function)][1 if member is not None and member.is_bound else 0 :]
         given: list[tuple[str, ast.expr]] = list(zip(names, call.args, strict=False))
         given += [(one.arg, one.value) for one in call.keywords if one.arg is not None]
         contexts = {name for name, value in given if self._is_context(value)}
         steps = {name for name, value in given if _is_step(value, self.contexts, self.steps)}
-        if scope.outer is not None:  # defined in a function: it sees the names around it
+        sees = around is not None and around.outer is not None
+        if sees:  # defined in a function: it sees the names around it
             contexts |= self.contexts - set(names)
             steps |= self.steps - set(names)
-        calls = self.calls - set(names) if scope.outer is not None else frozenset[str]()
+        calls = self.calls - set(names) if sees else frozenset[str]()
         return Frame.of(function, scope, frozenset(contexts), frozenset(steps), calls)
 
     def acts(self, nodes: Sequence[ast.AST], done: frozenset[int] = frozenset()) -> bool:

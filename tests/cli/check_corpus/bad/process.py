@@ -13,6 +13,7 @@ async def process(ctx: WorkflowContext, order: str):
     other = hash(("a", 1))  # expect: random
     third = hash(str(order))  # expect: random
     fine = hash(7)
+    named = hash(order), hash((order, 1))  # expect: random
     pid = os.getpid(), getpid()  # expect: process
     mode = os.environ["MODE"]  # expect: process
     debug = environ.get("DEBUG") or os.getenv("DEBUG")  # expect: process
