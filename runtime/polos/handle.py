@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, PrivateAttr
@@ -43,12 +43,13 @@ class ExecutionHandle(BaseModel):
         """Ask the execution to stop, with its cleanup. False if it has ended already."""
         return await ambient.client(client or self._client).cancel_execution(self.id)
 
-    async def result(self, timeout: float | None = None, client: Client | None = None) -> Any:
+    async def result(self, timeout: float | timedelta | None = None, client: Client | None = None) -> Any:
         """Wait for the end and return the result, or raise as `Workflow.run` does.
 
-        `timeout` in seconds only ends the waiting (`WorkflowTimeoutError`), not the execution.
+        `timeout` (seconds, or a timedelta) only ends the waiting (`WorkflowTimeoutError`), not the execution.
         """
-        return await ambient.client(client or self._client).wait_for_result(self.id, timeout)
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        return await ambient.client(client or self._client).wait_for_result(self.id, seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-compatible values."""

@@ -344,11 +344,11 @@ def _seconds(timeout: float | timedelta | None) -> float | None:
 
 
 def _event(text: str) -> EventPayload:
-    return EventPayload.model_validate(codec.decode(text))
+    return EventPayload.model_validate(codec.decode(text, foreign=True))
 
 
 def _resumed(text: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", codec.decode(text))
+    return cast("dict[str, Any]", codec.decode(text, foreign=True))
 
 
 def _handles(text: str) -> list[ExecutionHandle]:

@@ -153,15 +153,16 @@ class Workflow(Generic[P, R]):
         """What an event-triggered start is given: the envelope, or the event's data as the function's own model.
 
         Of a native event, `data` is EventBridge's own envelope; that is what a dict gets, and a model its detail.
+        Raises `InvalidPayloadError`.
         """
         wanted = _plain_class(self.input_annotation)
         if not self.takes_input:
             return None
         native, event = self._native(event)
         if wanted is None or issubclass(wanted, EventPayload):
-            return event if wanted in (None, EventPayload) else wanted.model_validate(event.model_dump())
+            return event if wanted in (None, EventPayload) else self.accept(_fields(event))
         if issubclass(wanted, BatchEventPayload):
-            return wanted.model_validate({"events": [event.model_dump()]})
+            return self.accept({"events": [_fields(event)]})
         if issubclass(wanted, dict):
             return _as_dict(event) if native is None else native
         return self.accept(event.data)
@@ -191,7 +192,7 @@ class Workflow(Generic[P, R]):
         if wanted in (None, BatchEventPayload):
             return BatchEventPayload(events=plain)
         if issubclass(wanted, BatchEventPayload):
-            return self.accept({"events": [event.model_dump() for event in plain]})
+            return self.accept({"events": [_fields(event) for event in plain]})
         return self.accept({"events": [_as_dict(event) if native is None else native for native, event in given]})
 
     def accept_tick(self, tick: SchedulePayload) -> Any:
@@ -241,12 +242,12 @@ class Workflow(Generic[P, R]):
         handle = await self.start(payload, **rest)
         return await ambient.client().wait_for_result(handle.id, None)
 
-    async def run(self, *args: Any, timeout: float | None = _RUN_TIMEOUT, **options: Any) -> R:
+    async def run(self, *args: Any, timeout: float | timedelta | None = _RUN_TIMEOUT, **options: Any) -> R:
         """`await wf.run(client, payload, timeout=600)`: start, wait for the end, return the result.
 
-        `timeout` (seconds; None: that of the workflow, if it declares one) ends the execution; without it a workflow
-        that declares none has 10 minutes. Raises `WorkflowFailedError`,
-        `WorkflowTimeoutError`, `WorkflowCancelledError`.
+        `timeout` (seconds, or a timedelta; None: that of the workflow, if it declares one) ends the execution; without
+        it a workflow that declares none has 10 minutes. Raises `WorkflowFailedError`, `WorkflowTimeoutError`,
+        `WorkflowCancelledError`.
         """
         current.refuse_inside(f"{self.id}.run")
         client, payload, rest = _client_first("run", args, options)
@@ -261,6 +262,11 @@ class Workflow(Generic[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the bare function, as a unit test may do."""
         return self.function(*args, **kwargs)
+
+
+def _fields(event: EventPayload) -> dict[str, Any]:
+    """The envelope's fields; the data as it is, where `model_dump` would take apart what is in it."""
+    return {name: getattr(event, name) for name in EventPayload.model_fields}
 
 
 def _as_dict(event: EventPayload) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import typing
+from collections.abc import Generator, Iterable
 from typing import Annotated, Any
 
 import pydantic
@@ -93,3 +95,28 @@ def test_12_validate_reports_annotations_and_validators_that_fail() -> None:
 
     with pytest.raises(InvalidPayloadError, match="KeyError"):
         validate(1, Annotated[int, pydantic.AfterValidator(explode)], what="The input")
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Iterable[int],
+        typing.Iterable[int],
+        Generator[int, None, None],
+        Iterable[int] | None,
+        Annotated[Iterable[int], "x"],
+    ],
+    ids=str,
+)
+def test_what_pydantic_reads_but_once_is_a_list(annotation: Any) -> None:
+    for given in ([1, "2"], (1, 2)):
+        found = validate(given, annotation, what="x")
+        assert found == [1, 2]
+        assert roundtrip(found)[1] == found
+    with pytest.raises(InvalidPayloadError) as caught:
+        validate([1, "no"], annotation, what="x")
+    assert "1: Input should be a valid integer" in caught.value.errors[0]
+
+
+def test_what_pydantic_reads_but_once_is_a_list_inside_of_others_too() -> None:
+    assert validate({"a": [(1,)]}, dict[str, list[Iterable[int]]], what="x") == {"a": [[1]]}

@@ -9,7 +9,14 @@ from typing import Any, Literal
 
 import pytest
 
-from polos import UsageError, WorkflowContext, WorkflowTimeoutError, workflow
+from polos import (
+    InvalidPayloadError,
+    UsageError,
+    WorkflowContext,
+    WorkflowNotFoundError,
+    WorkflowTimeoutError,
+    workflow,
+)
 from polos.testing import Environment
 from polos.testing.harness import EPOCH
 
@@ -117,5 +124,48 @@ def test_a_closed_one_says_so() -> None:
         for call in (env.start(nap), env.settle(), env.describe(handle)):
             with pytest.raises(UsageError, match="closed"):
                 await call
+
+    asyncio.run(main())
+
+
+def test_a_workflow_may_be_started_by_its_id() -> None:
+    async def main() -> str:
+        async with Environment(workflows=[nap, sleep]) as env:
+            return await env.finish(await env.start("environment-sleep", 1))
+
+    assert asyncio.run(main()) == "slept"
+
+
+def test_12_what_is_no_workflow_and_no_handle_is_refused_in_a_sentence() -> None:
+    async def main() -> None:
+        async with Environment(workflows=[nap]) as env:
+            with pytest.raises(WorkflowNotFoundError, match="environment-knap"):
+                await env.start("environment-knap")
+            for wrong in (None, 5, lambda ctx: None):
+                with pytest.raises(UsageError, match="is no workflow: give its id, or the function"):
+                    await env.start(wrong)  # type: ignore[arg-type]
+            handle = env.start(nap)
+            for call in (env.finish, env.cancel, env.describe, lambda one: env.resume(one, "key")):
+                with pytest.raises(UsageError, match="takes the handle that start returned, or an execution's id, not"):
+                    await call(None)  # type: ignore[arg-type]
+                with pytest.raises(UsageError, match=r"Was an await forgotten\?"):
+                    await call(handle)  # type: ignore[arg-type]
+            await env.finish(await handle)
+
+    asyncio.run(main())
+
+
+def test_the_wait_for_a_result_may_be_limited_by_a_timedelta() -> None:
+    async def main() -> None:
+        async with Environment(workflows=[nap]) as env:
+            handle = await env.start(nap)
+            with pytest.raises(WorkflowTimeoutError) as raised:
+                await handle.result(timeout=timedelta(milliseconds=50))
+            assert raised.value.timeout_seconds == 0.05
+            with pytest.raises(InvalidPayloadError, match="timeout"):
+                await handle.result(timeout=timedelta(seconds=-1))
+            await env.finish(handle)
+            assert await handle.result(timeout=timedelta(seconds=1)) == "slept"
+            assert await nap.run(env.client, timeout=timedelta(days=2)) == "slept"
 
     asyncio.run(main())

@@ -27,12 +27,13 @@ _REASON_BYTES: Final = 3072
 _ATTEMPTS: Final = 5
 _TIMEOUT: Final = 5.0
 _CUT: Final = "[...] "
+KINDS: Final = ("Create", "Update", "Delete")
 _FIELDS: Final = ("ResponseURL", "StackId", "RequestId", "LogicalResourceId")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request of CloudFormation. `kind` is "Create", "Update" or "Delete"."""
+    """One request of CloudFormation. `kind` is one of `KINDS`, or what nobody knows and is answered, too."""
 
     kind: str
     url: str
@@ -43,13 +44,11 @@ class Request:
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Request:
-        """Raises `InvalidPayloadError`."""
+        """Raises `InvalidPayloadError` for what cannot be answered, or not so that CloudFormation would know it."""
         missing = [name for name in _FIELDS if not isinstance(event.get(name), str) or not event[name]]
         if missing:
             raise InvalidPayloadError(f"A request of CloudFormation lacks {', '.join(missing)}.")
         kind, url = event.get("RequestType"), str(event["ResponseURL"])
-        if kind not in ("Create", "Update", "Delete"):
-            raise InvalidPayloadError(f"A request of CloudFormation has the unknown type {kind!r}.")
         if urllib.parse.urlsplit(url).scheme not in ("https", "http"):
             raise InvalidPayloadError("A request of CloudFormation has an answer URL that is not of the web.")
         own = event.get("PhysicalResourceId")

@@ -6,7 +6,8 @@ that changes. Create and Update import the application and reconcile; Delete rem
     nothing is changed before the import has succeeded, so a deployment that fails leaves what was there
     a change that fails half way is put back; and when CloudFormation rolls back, it calls with the code before
     every request may come again: what is there is compared with what is declared, and never with what was done
-    an answer is always sent, within the function's time; the template gives CloudFormation a time limit besides
+    an answer is always sent, within the function's time, also to a request of a type that nobody knows; the template
+        gives CloudFormation a time limit besides
 
 Laws: L10, L11.
 """
@@ -29,7 +30,7 @@ from polos.aws.settings import Settings
 from polos.clock import SystemClock
 from polos.engine import registration
 from polos.engine.registration import Declarations, Targets
-from polos.errors import BackendError, PolosError
+from polos.errors import BackendError, InvalidPayloadError, PolosError
 from polos.ports import Clock
 
 _log = logging.getLogger("polos.aws")
@@ -49,11 +50,10 @@ _SAID: Final = 600
 
 
 class Context(Protocol):
-    """What is used of Lambda's context object (Developer Guide, "Using the Lambda context object")."""
+    """What must be there of Lambda's context object (Developer Guide, "Using the Lambda context object").
 
-    memory_limit_in_mb: int
-    log_group_name: str
-    log_stream_name: str
+    `log_group_name`, `log_stream_name` and `memory_limit_in_mb` are used where it has them.
+    """
 
     def get_remaining_time_in_millis(self) -> int: ...
 
@@ -112,8 +112,8 @@ class Registrar:
             return context.get_remaining_time_in_millis() / 1000
 
         answer = _Answer(request, self._clock, remaining)
-        link = custom_resource.log_link(context.log_group_name, context.log_stream_name)
-        late = Failure(f"{request.kind} was not done in the function's time. The log: {link}")
+        log = _log_of(context)
+        late = Failure(f"{request.kind} was not done in the function's time. {log}")
         watch = threading.Timer(max(0.0, remaining() - _FOR_ANSWER), answer.give_late, (late,))
         watch.daemon = True
         watch.start()
@@ -121,7 +121,7 @@ class Registrar:
             done = self._carry_out(request, context, remaining)
         except Exception as error:  # noqa: BLE001 - whatever it is, CloudFormation must be told
             _log.error("%s of the declarations failed: %s", request.kind, error, exc_info=error)
-            answer.give(_failure(error, link))
+            answer.give(_failure(error, log))
         else:
             _log.info("%s of the declarations: %s", request.kind, done)
             answer.give()
@@ -129,18 +129,32 @@ class Registrar:
             watch.cancel()
 
     def _carry_out(self, request: Request, context: Context, remaining: Callable[[], float]) -> str:
+        if request.kind not in custom_resource.KINDS:
+            known = ", ".join(custom_resource.KINDS)
+            raise InvalidPayloadError(f"CloudFormation asks for {request.kind!r}; this resource knows {known}.")
         if request.kind == "Delete":
             registration.register(self._targets(), Declarations())
             return "removed everything"
         seconds = min(self._import_seconds, remaining() - _FOR_CHANGES)
-        memory = int(context.memory_limit_in_mb) * 2**20 - importing.resident(os.getpid()) - _SPARE
-        declared = importing.declarations(seconds, memory)
+        declared = importing.declarations(seconds, _memory_for_import(context))
         registration.register(self._targets(), declared)
         return f"{len(declared.schedules)} schedules, {len(declared.rules)} rules"
 
 
-def _failure(error: Exception, link: str) -> Failure:
+def _memory_for_import(context: Context) -> int | None:
+    """Bytes; None where the function's limit is not known."""
+    limit = getattr(context, "memory_limit_in_mb", None)
+    return None if limit is None else int(limit) * 2**20 - importing.resident(os.getpid()) - _SPARE
+
+
+def _log_of(context: Context) -> str:
+    """The sentence that says where the log is."""
+    group, stream = (getattr(context, name, None) for name in ("log_group_name", "log_stream_name"))
+    return f"The log: {custom_resource.log_link(group, stream or '')}" if group else "The function's log says more."
+
+
+def _failure(error: Exception, log: str) -> Failure:
     """What went wrong, where the log is, and the traceback of the application."""
     said = str(error) if isinstance(error, PolosError) else f"{type(error).__name__}: {error}"
     details = error.details if isinstance(error, ImportFailed) else ""
-    return Failure(f"{custom_resource.head(said, _SAID)} The log: {link}", details)
+    return Failure(f"{custom_resource.head(said, _SAID)} {log}", details)

@@ -16,6 +16,7 @@ from polos.cli.application import Place, locate
 from polos.cli.connection import Connection
 from polos.cli.options import App, Json, Local, Stack
 from polos.cli.outcome import BACKEND, USAGE, command, stderr
+from polos.cli.standard_output import READER_LEFT, answers
 from polos.errors import UsageError
 
 _GRACE, _AFTER_A_DEATH = 5.0, 1.0
@@ -79,6 +80,7 @@ class Worker:
             "polos.cli.serving",
             *self._arguments,
             stdin=asyncio.subprocess.PIPE,
+            stdout=answers(),
             start_new_session=True,  # Ctrl-C is ours: the worker ends its turns first
         )
 
@@ -116,11 +118,11 @@ async def _restart_on_change(worker: Worker, place: Place) -> None:
     """Start the worker anew when a file changes, and when its process died of something."""
     import watchfiles  # only this command needs it, and what it brings with it
 
-    console = stderr()
+    console, unheard = stderr(), asyncio.Event()
     changed = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType] - anyio's events need not be there
-        place.folder, watch_filter=watchfiles.PythonFilter(), debounce=300
+        place.folder, watch_filter=watchfiles.PythonFilter(), debounce=300, stop_event=unheard
     )
-    deaths = asyncio.create_task(_restart_on_death(worker))
+    deaths = asyncio.create_task(_restart_on_death(worker, unheard))
     try:
         async for changes in changed:
             names = sorted({Path(name).name for _, name in changes})
@@ -130,11 +132,17 @@ async def _restart_on_change(worker: Worker, place: Place) -> None:
     finally:
         deaths.cancel()
         await asyncio.wait([deaths])
+    if unheard.is_set():
+        raise BrokenPipeError
 
 
-async def _restart_on_death(worker: Worker) -> None:
+async def _restart_on_death(worker: Worker, unheard: asyncio.Event) -> None:
+    """`unheard` is set when nobody reads the worker's output any more."""
     while True:
         code = await worker.died()
+        if code == READER_LEFT:
+            unheard.set()
+            return
         if code in (USAGE, BACKEND):
             stderr().print("polos: save a file to start again")  # what is wrong was told before
             await worker.started.wait()

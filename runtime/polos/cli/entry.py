@@ -6,12 +6,15 @@ import importlib.util
 import os
 import sys
 
+from polos.cli import standard_output
+
 _NEEDED = ("typer", "rich", "watchfiles")
 _INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command that the arguments name. Exits with the codes that `polos --help` lists."""
+    standard_output.prepare()
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         print(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from polos.cli.connection import Connection
 from polos.cli.options import App, Json, Local, Stack, load_application
-from polos.cli.outcome import command, print_json, stderr, stdout
+from polos.cli.outcome import command, print_json, print_table, stderr, stdout
 from polos.cli.timeline import length
 from polos.clock import SystemClock
 from polos.workflow import get_all_workflows
@@ -116,10 +114,5 @@ async def _list(kind: str, app: str | None, stack: str | None, local: str | None
         stderr().print(f"No {kind} is paused.")
         return
     now = SystemClock().now()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in (kind, "paused since", "for"):
-        table.add_column(heading, overflow="fold")
-    for one in found:
-        since = f"{one.since.astimezone():%Y-%m-%d %H:%M:%S}"
-        table.add_row(*(Text(cell) for cell in (one.name, since, length(now - one.since))))
-    stdout().print(table)
+    rows = [(one.name, f"{one.since.astimezone():%Y-%m-%d %H:%M:%S}", length(now - one.since)) for one in found]
+    print_table((kind, "paused since", "for"), rows)

@@ -6,12 +6,10 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from polos.cli.connection import Connection
 from polos.cli.options import App, Json, Local, Stack, load_application
-from polos.cli.outcome import command, print_json, stderr, stdout
+from polos.cli.outcome import command, print_json, print_table, stderr
 from polos.cli.timeline import length
 from polos.clock import SystemClock
 from polos.errors import UsageError
@@ -49,12 +47,9 @@ async def list_executions(
     if not page:
         stderr().print(f"No executions in the last {days:g} days.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("execution", overflow="fold")
-    for name in ("workflow", "status", "started", "took"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "took" else "left")
+    rows: list[tuple[str, ...]] = []
     for line in page:
         took = length((line.completed_at or now) - line.created_at)
         started = f"{line.created_at.astimezone():%m-%d %H:%M:%S}"
-        table.add_row(*(Text(cell) for cell in (line.id, line.workflow_id, line.status, started, took)))
-    stdout().print(table)
+        rows.append((line.id, line.workflow_id, line.status, started, took))
+    print_table(("execution", "workflow", "status", "started", "took"), rows, right="took")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import math
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, ParamSpec, cast
 
 import typer
 from pydantic_core import to_jsonable_python
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from polos.cli.standard_output import READER_LEFT, answers, give_up, kept_for_answers
 from polos.cli.terminal import Terminal, printable, printable_json
 from polos.errors import (
     BackendError,
@@ -36,7 +40,8 @@ INTERRUPTED: Final = 130
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 the execution failed, was cancelled or timed out, or check or doctor found something; "
     "2 bad usage or input; "
-    "3 no such workflow or execution; 4 the backend cannot be used; 130 interrupted."
+    "3 no such workflow or execution; 4 the backend cannot be used; 130 interrupted; "
+    f"{READER_LEFT} whoever read the output closed it."
 )
 P = ParamSpec("P")
 
@@ -46,25 +51,46 @@ class Interrupted(Exception):
 
 
 _WIDE = 120
+_WIDEST = 10_000
 
 
 def stdout() -> Console:
     """Standard output, for people: colours and the terminal's width in a terminal, plain and wide in a pipe."""
-    console = Terminal(highlight=False, emoji=False, markup=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    console = Terminal(highlight=False, soft_wrap=True, emoji=False, markup=False)
+    if console.width < 1 or (not console.is_terminal and "COLUMNS" not in os.environ):
         console.width = _WIDE
     return console
 
 
 def stderr() -> Console:
-    return Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    console = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    if console.width < 1:  # COLUMNS=0
+        console.width = _WIDE
+    return console
+
+
+def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]], *, right: str = "") -> None:
+    """A table on standard output, as wide as it needs: a cell is an id or a key to copy, and is neither cut nor folded.
+
+    `right` is the heading of the column that is set to the right.
+    """
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in headings:
+        table.add_column(name, no_wrap=True, justify="right" if name == right else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = stdout()
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=_WIDEST)).maximum)
+    console.print(table)
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """A value as JSON on standard output; what JSON has no form for is shown by its `repr`."""
     plain = _finite(to_jsonable_python(value, fallback=repr, bytes_mode="base64"))
-    sys.stdout.write(printable_json(json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False)) + "\n")
-    sys.stdout.flush()
+    out = answers()
+    ascii_only = not (out.encoding or "").lower().startswith("utf")
+    out.write(printable_json(json.dumps(plain, indent=indent, ensure_ascii=ascii_only, allow_nan=False)) + "\n")
+    out.flush()
 
 
 def _finite(value: Any) -> Any:
@@ -102,12 +128,28 @@ def complain(error: BaseException) -> None:
 
 
 def command(body: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Make an async function a command: errors become one sentence and an exit code."""
+    """Make an async function a command: errors become one sentence and an exit code.
+
+    With `as_json` standard output is kept for what `print_json` writes.
+    """
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with kept_for_answers() if kwargs.get("as_json") else contextlib.nullcontext():
+            try:
+                try:
+                    told(*args, **kwargs)
+                finally:
+                    sys.stdout.flush()
+            except BrokenPipeError:
+                give_up()
+                raise typer.Exit(READER_LEFT) from None
+
+    def told(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             asyncio.run(body(*args, **kwargs))
+        except BrokenPipeError:
+            raise
         except Interrupted as stop:
             complain(stop)
             raise typer.Exit(INTERRUPTED) from None

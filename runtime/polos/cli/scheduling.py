@@ -6,12 +6,10 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from polos.cli.connection import Connection
 from polos.cli.options import App, Json, Local, Stack, load_application
-from polos.cli.outcome import command, print_json, stderr, stdout
+from polos.cli.outcome import command, print_json, print_table, stderr, stdout
 from polos.clock import SystemClock
 from polos.core import cron
 from polos.features import schedules
@@ -43,13 +41,11 @@ async def list_schedules(
     if not found:
         stderr().print("No schedules.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("workflow", "key", "cron", "time zone", "overlap", "next"):
-        table.add_column(name, overflow="fold")
+    rows: list[tuple[str, ...]] = []
     for one, at in zip(found, following, strict=True):
         when = f"{at.astimezone():%Y-%m-%d %H:%M}" if at is not None else "paused"
-        table.add_row(*(Text(cell) for cell in (one.workflow_id, one.key, one.cron, one.timezone, one.overlap, when)))
-    stdout().print(table)
+        rows.append((one.workflow_id, one.key, one.cron, one.timezone, one.overlap, when))
+    print_table(("workflow", "key", "cron", "time zone", "overlap", "next"), rows)
 
 
 @command

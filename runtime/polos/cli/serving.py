@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ from datetime import datetime, timedelta
 from polos import Polos
 from polos.cli.application import ApplicationError, load
 from polos.cli.outcome import USAGE, complain, exit_code, print_json, stderr, stdout
+from polos.cli.standard_output import READER_LEFT, give_up, kept_for_answers, prepare
 from polos.cli.terminal import printable
 from polos.cli.timeline import length
 from polos.client import ExecutionPage
@@ -106,6 +108,9 @@ async def serve(spec: str, local: str, as_json: bool) -> None:
             except TimeoutError:
                 continue
         await asyncio.to_thread(polos.close, 2.0)
+    except BrokenPipeError:
+        await asyncio.to_thread(polos.close, 2.0)
+        raise
     finally:
         await asyncio.to_thread(polos.close, 0.0)
 
@@ -140,12 +145,22 @@ def _wait_for_end_of_input(loop: asyncio.AbstractEventLoop, done: asyncio.Event)
 
 def main(arguments: list[str]) -> int:
     """`python -m polos.cli.serving APP FILE [--json]`."""
+    prepare()
+    as_json = "--json" in arguments[2:]
+    with kept_for_answers() if as_json else contextlib.nullcontext():
+        return _serve(arguments[0], arguments[1], as_json)
+
+
+def _serve(spec: str, local: str, as_json: bool) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("polos.workflow").setLevel(logging.INFO)
     try:
-        asyncio.run(serve(arguments[0], arguments[1], "--json" in arguments[2:]))
+        asyncio.run(serve(spec, local, as_json))
     except KeyboardInterrupt:
         return 0
+    except BrokenPipeError:
+        give_up()
+        return READER_LEFT
     except ApplicationError as error:
         sys.stderr.write(printable(error.details))
         complain(error)

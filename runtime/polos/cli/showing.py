@@ -38,6 +38,6 @@ async def show(
         print_json({**found.root.model_dump(), "descendants": list(found.children.values())})
         return
     console = stdout()
-    console.print(render(found, SystemClock().now(), console, children=children), soft_wrap=False)
+    console.print(render(found, SystemClock().now(), console, children=children), soft_wrap=False, crop=False)
     if found.root.status == "completed" and found.root.result is not None:
         print_json(found.root.result)

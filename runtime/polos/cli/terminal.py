@@ -37,3 +37,7 @@ class Terminal(Console):
                 yield Segment(printable(segment.text), segment.style)
             else:
                 yield segment
+
+    def on_broken_pipe(self) -> None:
+        """Whoever read the output has closed it. Rich would exit with a code of its own."""
+        raise BrokenPipeError

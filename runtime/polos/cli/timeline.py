@@ -101,7 +101,8 @@ def render(family: Family, now: datetime, console: Console, *, children: bool = 
     shown = list(rows(family, children=children))
     start = min([root.created_at, *(row.began_at for row in shown)])
     end = max([root.completed_at or now, *(row.ended_at or now for row in shown)])
-    parts: list[RenderableType] = [Text.assemble((root.workflow_id, "bold"), "  ", root.id), _subtitle(root, now)]
+    head = Text.assemble((root.workflow_id, "bold"), "  ", root.id, no_wrap=True, overflow="ignore")
+    parts: list[RenderableType] = [head, _subtitle(root, now)]
     if shown:
         parts.append(_table(shown, start, end, now, console))
     if root.error is not None:

@@ -71,14 +71,21 @@ def encode(value: object, *, step_key: str = "", annotation: object = MISSING, a
 
 
 def decode(
-    text: str | bytes, annotation: object = MISSING, *, allowed: Collection[type] = (), step_key: str = ""
+    text: str | bytes,
+    annotation: object = MISSING,
+    *,
+    allowed: Collection[type] = (),
+    step_key: str = "",
+    foreign: bool = False,
 ) -> object:
     """The value of a text that `encode` wrote. Raises `SerializationError` for any other text, and nothing else.
 
     Classes that the text names are looked for among `allowed` and those that `annotation` names, then at the top level
-    of application modules that are already imported (see `types`).
+    of application modules that are already imported (see `types`). Of a `foreign` text, which another program may have
+    written (an event, a payload), objects whose class is not found are read as a dict of their fields, and enum members
+    as their value; a result of this application's own must come back as what it was, or not at all (L2).
     """
-    reader = Reader(Classes(annotation, allowed), step_key)
+    reader = Reader(Classes(annotation, allowed), step_key, foreign=foreign)
     try:
         if isinstance(text, bytes):
             text = text.decode()

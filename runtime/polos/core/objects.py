@@ -25,7 +25,8 @@ class State:
     """What an object holds. `fields_set` is None where all fields and extra values were set.
 
     `restorable` are the private attributes that have a default to fall back on; `absent` is a field without a value,
-    which cannot be stored; `member` is an enum member's name, or the number of a combination of flags.
+    which cannot be stored; `member` is an enum member's name, or the number of a combination of flags; `value` is the
+    member's value where that is another text or a number, for those who read it without its class.
     """
 
     kind: str
@@ -36,12 +37,13 @@ class State:
     restorable: frozenset[str] = frozenset()
     absent: str = ""
     member: str | int | None = None
+    value: str | int | float | None = None
 
 
 def take(value: object) -> State | None:
     """The state of an object of one of the `KINDS`; None for anything else."""
     if isinstance(value, enum.Enum):
-        return State("enum", {}, member=value.value if isinstance(value, enum.Flag) else value.name)
+        return _take_member(value)
     if isinstance(value, pydantic.BaseModel):
         return _take_model(value)
     if isinstance(value, type):
@@ -79,6 +81,14 @@ def member(cls: type, name: object) -> object:
     if issubclass(cls, enum.Enum) and isinstance(name, str) and name in cls.__members__:
         return cls.__members__[name]
     raise ValueError(f"{cls.__qualname__} has no member {name!r}")
+
+
+def _take_member(member: enum.Enum) -> State:
+    value: object = member.value
+    if isinstance(member, enum.Flag):
+        return State("enum", {}, member=cast("int", value))
+    shown = value if type(value) in (str, int, float) and value != member.name else None
+    return State("enum", {}, member=member.name, value=cast("str | int | float | None", shown))
 
 
 def _take_model(value: pydantic.BaseModel) -> State:

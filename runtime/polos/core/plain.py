@@ -42,7 +42,7 @@ def of_text(text: str, annotation: object = codec.MISSING) -> Any:
 
 
 def untagged(tree: object) -> Any:
-    """A stored tree without its tags: an object's fields, an enum member's name, the text of a number or a moment."""
+    """A stored tree without its tags: an object's fields, an enum member's value, the text of a number or a moment."""
     if isinstance(tree, list):
         return [untagged(item) for item in cast("list[object]", tree)]
     if not isinstance(tree, dict):
@@ -56,7 +56,7 @@ def untagged(tree: object) -> Any:
     if node["$"] == "dict" and isinstance(node.get("k"), list) and isinstance(node.get("v"), list):
         keys, items = cast("list[object]", node["k"]), cast("list[object]", node["v"])
         return {str(untagged(key)): untagged(item) for key, item in zip(keys, items, strict=False)}
-    return untagged(node.get("v"))
+    return untagged(node.get("value", node.get("v")) if node["$"] == "enum" else node.get("v"))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -213,6 +213,8 @@ class Writer(_Walker):
         node: scalars.Node = {"$": state.kind, "of": self._name(cls)}
         if state.kind == "enum":
             node["v"] = scalars.number(state.member) if isinstance(state.member, int) else state.member
+            if state.value is not None and (not isinstance(state.value, str) or is_utf8(state.value)):
+                node["value"] = state.value if isinstance(state.value, str) else scalars.number(state.value)
             return node
         if state.absent:
             self.fail(f"is a {cls.__qualname__} whose field {state.absent!r} was never set")
@@ -246,9 +248,17 @@ class Writer(_Walker):
 
 
 class Reader(_Walker):
-    """Turns one JSON tree into its value."""
+    """Turns one JSON tree into its value.
 
-    __slots__ = ()
+    `foreign` says that it comes from outside: an object whose class cannot be used here is read as a dict of its
+    fields, an enum member as its value.
+    """
+
+    __slots__ = ("_foreign",)
+
+    def __init__(self, classes: Classes, step_key: str, *, foreign: bool = False) -> None:
+        super().__init__(classes, step_key)
+        self._foreign = foreign
 
     def _enter(self, part: object) -> object:
         if isinstance(part, list):
@@ -292,11 +302,20 @@ class Reader(_Walker):
             keys, items = yield from self._pairs(scalars.operand(node, "k", cast("type[list[object]]", list)), nodes)
             return dict(zip(keys, items, strict=True))
         values = yield from self._items(nodes)
-        return tuple(values) if tag == "tuple" else set(values) if tag == "set" else frozenset(values)
+        if tag == "tuple":
+            return tuple(values)
+        if self._foreign and any(isinstance(value, dict) for value in values):  # objects that were read as their fields
+            return values
+        return set(values) if tag == "set" else frozenset(values)
 
     def _object(self, kind: str, node: scalars.Node) -> Container:
-        cls = self.classes.find(node.get("of"))
-        objects.check(cls, kind)
+        try:
+            cls = self.classes.find(node.get("of"))
+            objects.check(cls, kind)
+        except LookupError:
+            if not self._foreign:
+                raise
+            return (yield from self._without_class(kind, node))
         if kind == "enum":
             return objects.member(cls, (yield "value", node.get("v")))
         as_dict = cast("type[dict[str, object]]", dict)
@@ -309,6 +328,15 @@ class Reader(_Walker):
         if "private" in node:
             state.private = yield from self._fields(scalars.operand(node, "private", as_dict))
         return objects.build(cls, state)
+
+    def _without_class(self, kind: str, node: scalars.Node) -> Container:
+        if kind == "enum":
+            return (yield "value", node.get("value", node.get("v")))
+        as_dict = cast("type[dict[str, object]]", dict)
+        found = yield from self._fields(scalars.operand(node, "fields", as_dict))
+        if "extra" in node:
+            found |= yield from self._fields(scalars.operand(node, "extra", as_dict))
+        return found
 
 
 def _spoken(kind: type) -> str:

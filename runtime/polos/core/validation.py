@@ -6,30 +6,35 @@ The one place where data is converted; records are not (see `codec`). The caller
 from __future__ import annotations
 
 import contextlib
+import enum
 import json
 import types
 import typing
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast
 
 import pydantic
 
-from polos.core.types import MISSING
+from polos.core import objects
+from polos.core.types import MISSING, classes_of
 from polos.errors import InvalidPayloadError
 
 _CACHE_SIZE: Final = 1024
+_LAZY: Final = ("Iterable", "Generator")
 _adapters: dict[object, pydantic.TypeAdapter[Any]] = {}
 
 
 def validate(value: object, annotation: object, *, what: str) -> object:
     """`value` as the annotated type. Instances of it pass as they are; without an annotation everything does.
 
+    An object of a class that the annotation does not name (another program's own, say) is read as its fields.
     Raises `InvalidPayloadError` whose message names `what` and whose `errors` hold one line a field (`items.0.price:
     Input should be …`). Values themselves are not repeated in it.
     """
     if annotation is MISSING or annotation is Any:
         return value
     try:
-        found = _validated(value, _adapter(annotation))
+        found = _validated(value, annotation)
     except pydantic.ValidationError as error:
         lines = tuple(
             f"{'.'.join(str(part) for part in found['loc']) or '(the whole value)'}: {found['msg']}"
@@ -51,7 +56,54 @@ def validate(value: object, annotation: object, *, what: str) -> object:
     return found
 
 
-def _validated(value: object, adapter: pydantic.TypeAdapter[Any]) -> object:
+def _validated(value: object, annotation: object) -> object:
+    adapter = _adapter(annotation)
+    lazy = any(word in repr(annotation) for word in _LAZY)
+    try:
+        found = _as_it_is(value, adapter)
+        return _listed(found) if lazy else found
+    except pydantic.ValidationError:
+        fields = _fields(value, tuple(classes_of(annotation)))
+        if fields is value:
+            raise
+        found = _as_it_is(fields, adapter)
+        return _listed(found) if lazy else found
+
+
+def _listed(value: object) -> object:
+    """With a list in place of each iterator: pydantic validates an `Iterable[int]` as it is read, which is once."""
+    if isinstance(value, Iterator):
+        return [_listed(part) for part in cast("Iterator[object]", value)]
+    if type(value) is dict:
+        return {key: _listed(part) for key, part in cast("dict[object, object]", value).items()}
+    if type(value) is list:
+        return [_listed(part) for part in cast("list[object]", value)]
+    if type(value) is tuple:
+        return tuple(_listed(part) for part in cast("tuple[object, ...]", value))
+    return value
+
+
+def _fields(value: object, known: tuple[type, ...]) -> object:
+    """`value` with every object that is of none of the `known` classes as its fields, an enum member as its value."""
+    if isinstance(value, known):
+        return value
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, pydantic.RootModel):
+        return _fields(cast("pydantic.RootModel[object]", value).root, known)
+    state = objects.take(value)
+    if state is not None:
+        return {name: _fields(part, known) for name, part in {**state.fields, **state.extra}.items()}
+    if isinstance(value, dict):
+        return {key: _fields(part, known) for key, part in cast("dict[object, object]", value).items()}
+    if type(value) is tuple:
+        return tuple(_fields(part, known) for part in cast("tuple[object, ...]", value))
+    if isinstance(value, list | set | frozenset):  # what becomes of a set's items may go into no set
+        return [_fields(part, known) for part in cast("Iterable[object]", value)]
+    return value
+
+
+def _as_it_is(value: object, adapter: pydantic.TypeAdapter[Any]) -> object:
     """Data that JSON can hold may say a moment, an enum member or bytes as JSON does, also to a strict model."""
     try:
         return adapter.validate_python(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from polos.testing.striking import Striker
 from polos.testing.trace import Trace
 from polos.testing.waiting import DrivingClient
 from polos.types.types import ExecutionDetail
-from polos.workflow import Workflow, get_all_workflows
+from polos.workflow import Workflow, find_workflow, get_all_workflows
 
 T = TypeVar("T")
 _JUMPS = 100_000
@@ -173,9 +174,13 @@ class Environment:
         if self._chosen is not None:
             self._chosen |= {workflow.id: workflow for workflow in workflows}
 
-    async def start(self, workflow: Workflow[Any, Any], payload: Any = None, **options: Any) -> ExecutionHandle:
-        """Start an execution; nothing runs before `settle`, `advance` or `finish`."""
-        return await workflow.start(payload, client=self.client, **options)
+    async def start(self, workflow: Workflow[Any, Any] | str, payload: Any = None, **options: Any) -> ExecutionHandle:
+        """Start an execution, of a workflow or its id; nothing runs before `settle`, `advance` or `finish`.
+
+        Raises `WorkflowNotFoundError`, and `UsageError` for what is neither.
+        """
+        chosen = self._workflows().get(workflow) if isinstance(workflow, str) else None
+        return await find_workflow(chosen or workflow).start(payload, client=self.client, **options)
 
     async def settle(self) -> None:
         """Deliver everything that is due now, until nothing can move without time passing."""
@@ -193,8 +198,7 @@ class Environment:
 
         Raises `UsageError` if nothing that is scheduled will ever move it (it waits for an event, say).
         """
-        execution_id = handle if isinstance(handle, str) else handle.id
-        return await self._drive(self._finish, execution_id)
+        return await self._drive(self._finish, _id_of(handle, "finish"))
 
     async def publish(
         self, topic: str, data: Any = None, event_type: str | None = None, event_id: str | None = None
@@ -217,15 +221,15 @@ class Environment:
 
     async def resume(self, handle: ExecutionHandle | str, step_key: str, data: Any = None) -> None:
         """Resume a suspended step."""
-        await self.client.resume("", handle if isinstance(handle, str) else handle.id, step_key, data)
+        await self.client.resume("", _id_of(handle, "resume"), step_key, data)
 
     async def cancel(self, handle: ExecutionHandle | str) -> bool:
         """Ask an execution to stop."""
-        return await self.client.cancel_execution(handle if isinstance(handle, str) else handle.id)
+        return await self.client.cancel_execution(_id_of(handle, "cancel"))
 
     async def describe(self, handle: ExecutionHandle | str) -> ExecutionDetail:
         """Everything that is known of an execution."""
-        return await self.client.describe(handle if isinstance(handle, str) else handle.id)
+        return await self.client.describe(_id_of(handle, "describe"))
 
     @property
     def now(self) -> datetime:
@@ -324,6 +328,15 @@ class Environment:
                 )
             self._open.move(due)
         raise UsageError(f"Execution {execution_id} does not end.")
+
+
+def _id_of(handle: Any, call: str) -> str:
+    if isinstance(handle, str):
+        return handle
+    if isinstance(handle, ExecutionHandle):
+        return handle.id
+    forgotten = " Was an await forgotten?" if inspect.isawaitable(handle) else ""
+    raise UsageError(f"{call} takes the handle that start returned, or an execution's id, not {handle!r}.{forgotten}")
 
 
 def _checked(workflows: Any) -> list[Workflow[Any, Any]]:

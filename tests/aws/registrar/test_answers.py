@@ -187,9 +187,37 @@ def test_a_half_made_environment_is_answered(deployment: Deployment, monkeypatch
     assert "The environment lacks POLOS_SCHEDULE_GROUP" in deployment.box.answers[-1]["Reason"]
 
 
-@pytest.mark.parametrize(
-    "broken", [{"RequestType": "Read"}, {"ResponseURL": ""}, {"ResponseURL": "file:///etc/passwd"}, {"StackId": None}]
-)
+@pytest.mark.parametrize("kind", ["Read", "", None, 7])
+def test_12_a_request_of_an_unknown_type_is_answered(deployment: Deployment, kind: Any) -> None:
+    """Without an answer CloudFormation would wait for an hour."""
+    deployment.code(DAILY)
+    deployment.call("Create")
+
+    lambda_handler("registrar")(request("Create", deployment.box.url) | {"RequestType": kind}, RegistrarContext())
+
+    assert deployment.box.answers[-1]["Status"] == "FAILED"
+    assert f"asks for {str(kind)!r}; this resource knows Create" in deployment.box.answers[-1]["Reason"]
+    assert deployment.schedules == {"daily": "0 8 * * *"}
+
+
+class Bare:
+    """A context of a runtime that says nothing of its log and memory."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 110_000
+
+
+@pytest.mark.parametrize(("source", "status"), [(DAILY, "SUCCESS"), ("raise RuntimeError('no')", "FAILED")])
+def test_a_context_without_a_log_is_answered(deployment: Deployment, source: str, status: str) -> None:
+    deployment.code(source)
+
+    lambda_handler("registrar")(request("Create", deployment.box.url), Bare())
+
+    assert deployment.box.answers[-1]["Status"] == status
+    assert status == "SUCCESS" or "The function's log says more." in deployment.box.answers[-1]["Reason"]
+
+
+@pytest.mark.parametrize("broken", [{"ResponseURL": ""}, {"ResponseURL": "file:///etc/passwd"}, {"StackId": None}])
 def test_what_is_no_request_of_cloudformation_is_refused(deployment: Deployment, broken: dict[str, Any]) -> None:
     event = request("Create", deployment.box.url) | broken
 

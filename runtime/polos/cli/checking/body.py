@@ -6,9 +6,10 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from polos.cli.checking.forbidden import USE_STEP, is_client, judge, judge_method
+from polos.cli.checking.forbidden import ENVIRONMENT, USE_HASH, USE_PROCESS, USE_STEP, is_client, judge, judge_method
 from polos.cli.checking.frames import Frame
 from polos.cli.checking.source import inside
+from polos.cli.checking.uses import text_of
 
 Report = Callable[[int, str, str], None]
 
@@ -37,6 +38,8 @@ class _Body:
                     self._call(node)
                 case ast.With() | ast.AsyncWith():
                     self._block(node)
+                case ast.Subscript(value=value, ctx=ast.Load()) if self._scope.full_name(value) == ENVIRONMENT:
+                    self._report(node.lineno, "process", f"{ENVIRONMENT}[…] {USE_PROCESS}")
                 case _:
                     pass
         for node in _unawaited(self._frame, nodes):
@@ -47,6 +50,8 @@ class _Body:
         name = self._scope.full_name(node.func)
         if name is not None:
             found = judge(name, node)
+            if name == "hash" and any(self._is_text(one) for one in node.args):
+                found = "random", USE_HASH
             if found is not None:
                 self._report(node.lineno, found[0], f"{name}() {found[1]}")
             self._timeout(node, name)
@@ -59,6 +64,17 @@ class _Body:
                 self._report(node.lineno, found[0], f"{maker}(…).{node.func.attr}() {found[1]}")
         elif node.func.attr == "run_in_executor":
             self._report(node.lineno, "io", f"run_in_executor() {USE_STEP}")
+
+    def _is_text(self, node: ast.expr) -> bool:
+        """Whether it is a string for certain: written so, or a parameter declared so."""
+        if isinstance(node, ast.Tuple):
+            return any(self._is_text(one) for one in node.elts)
+        if isinstance(node, ast.Name):
+            scope = self._scope.owner(node.id)
+            declared = None if scope is None else scope.annotations.get(node.id)
+            return isinstance(declared, ast.Name) and declared.id == "str"
+        is_call = isinstance(node, ast.Call) and self._scope.full_name(node.func) in ("str", "repr")
+        return is_call or isinstance(node, ast.JoinedStr) or text_of(node) is not None
 
     def _timeout(self, node: ast.Call, name: str) -> None:
         if name == "asyncio.wait_for":

@@ -16,7 +16,7 @@ _NOT_OURS = ("node_modules", "__pycache__", "site-packages", "venv")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing to mend. `rule` is "clock", "random", "io", "timeout", "key", "await" or "syntax"."""
+    """One thing to mend. `rule` is "clock", "random", "process", "io", "timeout", "key", "await" or "syntax"."""
 
     file: str
     line: int

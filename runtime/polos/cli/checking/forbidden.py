@@ -47,18 +47,37 @@ _PATH_IO: Final = {
     *("open", "read_text", "read_bytes", "write_text", "write_bytes", "exists", "is_file", "is_dir", "iterdir", "glob"),
     *("rglob", "mkdir", "rmdir", "unlink", "rename", "replace", "stat", "touch"),
 }
-_UNKEYED: Final = {"asyncio.to_thread", "anyio.to_thread.run_sync"}
+_UNKEYED: Final = {
+    *(
+        "asyncio.to_thread",
+        "anyio.to_thread.run_sync",
+        "threading.Thread",
+        "threading.Timer",
+        "multiprocessing.Process",
+    ),
+    *("concurrent.futures.ThreadPoolExecutor", "concurrent.futures.ProcessPoolExecutor", "multiprocessing.Pool"),
+}
+_LOOPS: Final = {"asyncio.get_running_loop", "asyncio.get_event_loop"}
+_PROCESS: Final = {
+    *("os.getpid", "os.getppid", "os.getenv", "os.environ.get", "os.environ.items", "os.environ.copy", "os.getcwd"),
+    *("threading.get_ident", "threading.get_native_id", "socket.gethostname", "platform.node"),
+}
+ENVIRONMENT: Final = "os.environ"
 
 USE_CLOCK: Final = "reads the clock, which differs at every replay: use await ctx.step.now(key)"
 USE_RANDOM: Final = "is random, and differs at every replay: use await ctx.step.random(key) or ctx.step.uuid(key)"
+USE_HASH: Final = "of a string differs in every process: use hashlib, zlib.crc32(text.encode()) or the text itself"
 USE_STEP: Final = "does I/O in the workflow's body, again at every replay: move it into a step, ctx.step.run(key, func)"
 USE_WAIT: Final = "blocks the workflow, again at every replay: use await ctx.step.wait_for(key, seconds=...)"
+USE_PROCESS: Final = (
+    "is of this process, and another one may replay the body: read it in a step, ctx.step.run(key, func)"
+)
 USE_KEY: Final = "runs unrecorded work, again at every replay: use ctx.step.run(key, func), which runs it in a thread"
 
 
 def is_client(name: str | None) -> bool:
     """Whether a call of this name makes a thing whose methods do I/O."""
-    return name in _CLIENTS or name in _PATH
+    return name in _CLIENTS or name in _PATH or name in _LOOPS
 
 
 def judge(name: str, call: ast.Call) -> tuple[str, str] | None:
@@ -68,6 +87,8 @@ def judge(name: str, call: ast.Call) -> tuple[str, str] | None:
         return "clock", USE_CLOCK
     if name == "time.sleep":
         return "io", USE_WAIT
+    if name in _PROCESS:
+        return "process", USE_PROCESS
     if name in _UNKEYED:
         return "io", USE_KEY
     if _is_random(name, arguments):
@@ -77,6 +98,8 @@ def judge(name: str, call: ast.Call) -> tuple[str, str] | None:
 
 def judge_method(maker: str, method: str) -> tuple[str, str] | None:
     """The same for a method of what the call `maker` made."""
+    if maker in _LOOPS:
+        return ("clock", USE_CLOCK) if method == "time" else None
     found = method in _PATH_IO if maker in _PATH else method not in _CLIENTS_OWN
     return ("io", USE_STEP) if found else None
 

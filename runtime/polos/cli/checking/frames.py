@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from polos.cli.checking.source import Function, Scope, inside, is_workflow, scope_of
+from polos.cli.checking.source import Function, Scope, inside, is_workflow, method, scope_of
 
 _DURABLE: Final = {
     *("run", "wait_for", "wait_until", "wait_for_event", "publish_event", "publish_workflow_event", "suspend"),
@@ -23,12 +23,15 @@ _FIXED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`contexts` are the names under which the body knows its `ctx`, `steps` those under which it knows `ctx.step`."""
+    """`contexts` are the names under which the body knows its `ctx`, `steps` those under which it knows `ctx.step`, and
+    `calls` those of its methods (`run = ctx.step.run`).
+    """
 
     function: Function
     scope: Scope
     contexts: frozenset[str]
     steps: frozenset[str]
+    calls: frozenset[str]
     is_workflow: bool = False
 
     @classmethod
@@ -38,6 +41,7 @@ class Frame:
         outer: Scope,
         contexts: frozenset[str] = frozenset(),
         steps: frozenset[str] = frozenset(),
+        calls: frozenset[str] = frozenset(),
         *,
         is_workflow: bool = False,
     ) -> Frame:
@@ -49,7 +53,9 @@ class Frame:
                     contexts |= {node.targets[0].id}
                 elif _is_step(node.value, contexts, steps):
                     steps |= {node.targets[0].id}
-        return cls(function, scope, contexts, steps, is_workflow)
+                elif _is_durable(node.value, contexts, steps):
+                    calls |= {node.targets[0].id}
+        return cls(function, scope, contexts, steps, calls, is_workflow)
 
     @classmethod
     def of_workflow(cls, function: Function, outer: Scope) -> Frame:
@@ -57,14 +63,16 @@ class Frame:
         return cls.of(function, outer, frozenset(first), is_workflow=True)
 
     @property
-    def identity(self) -> tuple[int, frozenset[str], frozenset[str]]:
-        return id(self.function), self.contexts, self.steps
+    def identity(self) -> tuple[int, frozenset[str], frozenset[str], frozenset[str]]:
+        return id(self.function), self.contexts, self.steps, self.calls
 
     def is_durable(self, node: ast.AST) -> bool:
         """Whether it is a call like `ctx.step.run(…)`."""
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        if not isinstance(node, ast.Call):
             return False
-        return node.func.attr in _DURABLE and _is_step(node.func.value, self.contexts, self.steps)
+        if isinstance(node.func, ast.Name):
+            return node.func.id in self.calls
+        return _is_durable(node.func, self.contexts, self.steps)
 
     def is_successor(self, node: ast.AST) -> bool:
         """Whether it is `ctx.continue_as_new(…)`."""
@@ -80,20 +88,26 @@ class Frame:
         return isinstance(node, ast.Attribute) and node.attr in _FIXED and self._is_context(node.value)
 
     def callee(self, call: ast.Call) -> Frame | None:
-        """The function of this module that a call runs in the body."""
+        """The function or method of the application that a call runs in the body."""
         found = self.scope.function(call.func)
+        member = method(self.scope, call) if found is None else None
+        if member is not None:
+            found = member.function, member.scope
         if found is None or is_workflow(*found):
             return None
         function, scope = found
-        names = [one.arg for one in parameters(function)]
+        around = scope if member is None else scope.outer
+        names = [one.arg for one in parameters(function)][1 if member is not None and member.is_bound else 0 :]
         given: list[tuple[str, ast.expr]] = list(zip(names, call.args, strict=False))
         given += [(one.arg, one.value) for one in call.keywords if one.arg is not None]
         contexts = {name for name, value in given if self._is_context(value)}
         steps = {name for name, value in given if _is_step(value, self.contexts, self.steps)}
-        if scope.outer is not None:  # defined in a function: it sees the names around it
+        sees = around is not None and around.outer is not None
+        if sees:  # defined in a function: it sees the names around it
             contexts |= self.contexts - set(names)
             steps |= self.steps - set(names)
-        return Frame.of(function, scope, frozenset(contexts), frozenset(steps))
+        calls = self.calls - set(names) if sees else frozenset[str]()
+        return Frame.of(function, scope, frozenset(contexts), frozenset(steps), calls)
 
     def acts(self, nodes: Sequence[ast.AST], done: frozenset[int] = frozenset()) -> bool:
         """Whether something durable is called in there, also by a function that is called there."""
@@ -128,6 +142,10 @@ def _is_step(node: ast.expr, contexts: frozenset[str], steps: frozenset[str]) ->
     if isinstance(node, ast.Attribute):
         return node.attr == "step" and isinstance(node.value, ast.Name) and node.value.id in contexts
     return isinstance(node, ast.Name) and node.id in steps
+
+
+def _is_durable(node: ast.expr, contexts: frozenset[str], steps: frozenset[str]) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr in _DURABLE and _is_step(node.value, contexts, steps)
 
 
 def _is_context(annotation: ast.expr | None, scope: Scope) -> bool:

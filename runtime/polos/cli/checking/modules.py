@@ -1,4 +1,4 @@
-"""The modules of the application: finding the function that a name imported from another file means.
+"""The modules of the application: finding the function or class that a name imported from another file means.
 
 Modules are looked for where Python would find them when the application runs: from the folder that the package of the
 importing file lies in, from that file's own folder, and from the working directory. Installed packages are left alone.
@@ -49,17 +49,18 @@ class Modules:
             scope = scope.outer
         return next(one for one in self._known.values() if one is not None and one.scope is scope)
 
-    def _find(self, importer: Module, name: str, hops: int = 0) -> tuple[Function, Scope] | None:
-        """The function that a full name means, `.helpers.stamp` for a relative import."""
+    def _find(self, importer: Module, name: str, hops: int = 0) -> tuple[Function | ast.ClassDef, Scope] | None:
+        """The function or class that a full name means, `.helpers.stamp` for a relative import."""
         if hops > _FARTHEST or name.partition(".")[0] == "polos":
             return None
-        module_name, _, function = name.rpartition(".")
+        module_name, _, last = name.rpartition(".")
         module = self._import(importer, module_name)
         if module is None:
             return None
-        if function in module.scope.functions:
-            return module.scope.functions[function], module.scope
-        further = module.scope.imported.get(function)
+        found = module.scope.functions.get(last) or module.scope.classes.get(last)
+        if found is not None:
+            return found, module.scope
+        further = module.scope.imported.get(last)
         return None if further is None else self._find(module, further, hops + 1)
 
     def _import(self, importer: Module, name: str) -> Module | None:

@@ -30,3 +30,8 @@ def nobody_calls() -> float:
 
 def allowed() -> float:
     return random.random()  # polos: ignore
+
+
+class Desk:
+    def quote(self) -> float:
+        return random.random()  # expect: random
