@@ -13,7 +13,7 @@ from polos import ambient, following
 from polos.connection import Connection
 from polos.core import items
 from polos.core.conditions import Item
-from polos.engine import commands, controls, forking, listing, native, queries, recovery, starting
+from polos.engine import commands, controls, finding, forking, listing, native, queries, recovery, starting
 from polos.engine.engine import Engine
 from polos.errors import ExecutionStateError, PolosError, UsageError
 from polos.handle import ExecutionHandle
@@ -172,7 +172,7 @@ class Polos:
         """
 
         def look(engine: Engine) -> dict[str, Any]:
-            return queries.as_dict(engine, starting.find_started(engine, execution_id), typed=typed)
+            return queries.as_dict(engine, finding.find_started(engine, execution_id), typed=typed)
 
         return await self._connection.run(look)
 

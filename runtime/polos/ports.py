@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from polos.core.conditions import Change, Condition, Item
 from polos.core.items import Key
+from polos.limits import Limits
 
 
 class ConditionFailed(Exception):
@@ -308,28 +309,6 @@ class Clock(Protocol):
     def real_delay(self, seconds: float) -> float:
         """For how long to really wait in process for a backoff of less than a second (0 where time is virtual)."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The numbers of the protocol, in seconds unless named otherwise (design.md gives the reason of each)."""
-
-    lease: float = 30.0
-    renew: float = 15.0
-    margin: float = 5.0
-    near: float = 5.0
-    stop_before: float = 10.0
-    cancel_before: float = 2.0
-    event_retention: float = 86_400.0
-    event_skew: float = 1.0
-    retention: float = 14 * 86_400.0
-    horizon: float | None = None
-    inline_bytes: int = 100_000
-    death_delays: tuple[float, ...] = (60.0, 300.0, 900.0)
-    max_deaths: int = 5
-    spent: int = 16
-    spent_while_owned: int = 200
-    controls: float = 15.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from polos.engine.pace import Pace
-from polos.ports import Limits
+from polos.limits import Limits
 
 
 class SlowControls:

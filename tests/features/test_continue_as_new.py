@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from polos import WorkflowCancelledError, WorkflowContext, WorkflowFailedError, workflow
-from polos.engine.commands import Stored, resume
+from polos.engine.commands import resume
+from polos.engine.stored import Stored
 from polos.ports import Message
 from tests.features.listing import listed
 from tests.features.orders import Order, Tally

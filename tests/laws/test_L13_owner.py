@@ -12,7 +12,8 @@ import pytest
 from polos import WorkflowContext, workflow
 from polos.core import items
 from polos.engine.ledger import Holder
-from polos.ports import ConditionFailed, Limits
+from polos.limits import Limits
+from polos.ports import ConditionFailed
 from tests.laws.mixed import Mixed
 from tests.laws.worlds import World, law
 

@@ -13,8 +13,9 @@ from polos.aws.table import DynamoTable
 from polos.aws.timers import SchedulerTimers
 from polos.aws.topics import EventBridgeTopics
 from polos.clock import SystemClock
+from polos.limits import Limits
 from polos.payloads import codec_of_stack
-from polos.ports import Backend, Clock, Limits, NoTelemetry, Telemetry
+from polos.ports import Backend, Clock, NoTelemetry, Telemetry
 
 
 def aws_backend(

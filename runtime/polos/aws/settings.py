@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from polos.aws import faults
 from polos.errors import BackendError
-from polos.ports import Limits
+from polos.limits import Limits
 
 NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "table": ("POLOS_TABLE", "TableName"),

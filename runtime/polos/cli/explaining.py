@@ -9,7 +9,7 @@ from typing import Final
 
 from polos.cli.following import describe_wait
 from polos.cli.timeline import length
-from polos.ports import Limits
+from polos.limits import Limits
 from polos.types.types import ExecutionDetail, StepDetail
 
 _LONG_IN_LINE: Final = timedelta(minutes=1)

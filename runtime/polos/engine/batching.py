@@ -42,8 +42,9 @@ from polos.core.conditions import AllOf, Change, Equals, Has, Item, Not
 from polos.core.identity import batch_id, message_tag
 from polos.core.items import Key
 from polos.engine import commands, delivery
-from polos.engine.commands import Start, Stored, moment
+from polos.engine.commands import Start, moment
 from polos.engine.engine import EARLY, QUEUE_DELAY, Engine
+from polos.engine.stored import Stored
 from polos.errors import InvalidPayloadError, PayloadTooLargeError, SerializationError
 from polos.ports import ConditionFailed, Event, Message, Outgoing
 from polos.types.types import BatchEventPayload, EventPayload

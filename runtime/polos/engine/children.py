@@ -20,9 +20,10 @@ from polos.core.items import Key
 from polos.core.operations import StartBatch, StartChild
 from polos.core.replay import Operation
 from polos.engine import commands
-from polos.engine.commands import Start, Stored
+from polos.engine.commands import Start
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease
+from polos.engine.stored import Stored
 from polos.errors import ChildWorkflowError
 from polos.ports import Outgoing
 from polos.types.types import BatchStepResult

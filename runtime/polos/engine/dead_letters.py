@@ -25,8 +25,9 @@ from polos.core.conditions import Item, Value
 from polos.core.failures import Failure
 from polos.core.identity import tick_id
 from polos.engine import notices, schedules
-from polos.engine.commands import Start, Stored, moment, payload_key
+from polos.engine.commands import Start, moment, payload_key
 from polos.engine.engine import Engine
+from polos.engine.stored import Stored
 from polos.errors import UndeliverableError
 from polos.ports import ConditionFailed, Notice
 

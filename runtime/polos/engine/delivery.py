@@ -16,8 +16,9 @@ from polos.core import codec, items
 from polos.core.conditions import Item, Value
 from polos.core.identity import triggered_id
 from polos.core.items import Key
-from polos.engine.commands import Start, Stored, wake
+from polos.engine.commands import Start, wake
 from polos.engine.engine import Engine
+from polos.engine.stored import Stored
 from polos.errors import InvalidPayloadError, SerializationError
 from polos.ports import Event, Outgoing
 from polos.types.types import EventPayload

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from polos.core.conditions import Value
 from polos.engine.callables import Callables
-from polos.engine.commands import Stored, millis, moment, wake
+from polos.engine.commands import millis, moment, wake
 from polos.engine.controls import Controls
 from polos.engine.ledger import Ledger
+from polos.engine.stored import Stored
 from polos.engine.threads import Threads
 from polos.engine.vault import Vault
 from polos.ports import Backend, Outgoing

@@ -18,9 +18,10 @@ from polos.core.failures import Failure
 from polos.core.history import History
 from polos.core.identity import child_id
 from polos.engine import commands
-from polos.engine.commands import Start, Stored, moment
+from polos.engine.commands import Start, moment
 from polos.engine.engine import Engine
-from polos.engine.starting import find
+from polos.engine.finding import find
+from polos.engine.stored import Stored
 from polos.errors import ChildWorkflowError, InvalidPayloadError, SerializationError
 from polos.types.types import BatchStepResult, EventPayload
 from polos.workflow import Workflow, find_workflow

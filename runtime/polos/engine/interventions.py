@@ -8,8 +8,9 @@ from typing import Any, Final
 from polos.core import items
 from polos.core.identity import message_tag
 from polos.engine import children, commands, duties, notices, traced
-from polos.engine.commands import Stored, Target
+from polos.engine.commands import Target
 from polos.engine.engine import Engine
+from polos.engine.stored import Stored
 from polos.ports import ConditionFailed, Message
 
 _TOMBSTONE: Final = 60 * 86_400

@@ -12,11 +12,12 @@ from polos.core.conditions import Item
 from polos.core.history import History
 from polos.core.identity import child_id, is_execution_id
 from polos.engine import commands, on_the_way
-from polos.engine.commands import Stored, moment
+from polos.engine.commands import moment
 from polos.engine.deaths import reached
 from polos.engine.engine import Engine
+from polos.engine.finding import find, find_started
 from polos.engine.slots import Slots
-from polos.engine.starting import find, find_started
+from polos.engine.stored import Stored
 from polos.errors import (
     ExecutionNotFoundError,
     PayloadTooLargeError,

@@ -14,8 +14,8 @@ from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Equals, Has, Ite
 from polos.core.items import Key
 from polos.engine import successors
 from polos.engine.engine import Engine
+from polos.engine.finding import find
 from polos.engine.ledger import OPEN
-from polos.engine.starting import find
 from polos.errors import ExecutionStateError
 from polos.ports import ConditionFailed, Outgoing
 

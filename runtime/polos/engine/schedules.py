@@ -17,9 +17,10 @@ from polos.core.failures import Failure
 from polos.core.identity import MAX_NAME_BYTES, schedule_id, tick_id
 from polos.declaration import check_overlap
 from polos.engine import fields
-from polos.engine.commands import Start, Stored, moment
+from polos.engine.commands import Start, moment
 from polos.engine.engine import Engine
-from polos.engine.starting import find
+from polos.engine.finding import find
+from polos.engine.stored import Stored
 from polos.errors import ExecutionNotFoundError, InvalidPayloadError, WorkflowDefinitionError
 from polos.ports import ConditionFailed, Recurrences, Recurring
 from polos.types.types import SchedulePayload

@@ -79,9 +79,9 @@ class Slots:
         while held is not None:
             if self._evict(lease, held):
                 held = self._try(epoch)
-            elif turn.endings.wait_for_slot(own):
+            elif turn.resting.wait_for_slot(own):
                 return False
-            elif turn.cancel and turn.endings.untouched:
+            elif turn.cancel and turn.resting.untouched:
                 break  # the turn ends it without a slot
             else:
                 lease.check()

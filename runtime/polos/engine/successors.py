@@ -21,8 +21,9 @@ from polos.core import codec, items
 from polos.core.conditions import AllOf, AnyOf, AtMost, Change, Condition, Equals, Has, Item, Less, Not, Value
 from polos.core.identity import successor_id
 from polos.engine import commands
-from polos.engine.commands import Start, Stored
+from polos.engine.commands import Start
 from polos.engine.engine import Engine
+from polos.engine.stored import Stored
 from polos.ports import ConditionFailed, Outgoing
 
 if TYPE_CHECKING:

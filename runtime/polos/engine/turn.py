@@ -33,13 +33,14 @@ from polos.core.operations import (
 from polos.core.replay import Operation, Replay
 from polos.engine import body, children, commands, traced
 from polos.engine.beginnings import Beginnings
-from polos.engine.commands import Stored
 from polos.engine.deaths import hand_back
 from polos.engine.endings import Endings
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost, Reload, wake_count
 from polos.engine.pace import Pace
+from polos.engine.resting import Resting
 from polos.engine.steps import Attempts
+from polos.engine.stored import Stored
 from polos.engine.waits import Waits
 from polos.errors import BackendError, PolosError
 from polos.ports import ConditionFailed
@@ -82,6 +83,7 @@ class Turn:
         self.waits = Waits(self)
         self.pace = Pace(self)
         self.beginnings = Beginnings(self)
+        self.resting = Resting(self)
         self.endings = Endings(self)
 
     def _take_in(self, item: Item, *, look: bool = True) -> None:
@@ -129,7 +131,7 @@ class Turn:
             ended = self.endings.too_many_deaths()
             if ended is not None:
                 return ended
-            if self.endings.rests():
+            if self.resting.rests():
                 return None
             while True:
                 try:
@@ -200,7 +202,7 @@ class Turn:
             elif self._decide_expiries() or self._retry_due():
                 continue
             elif not self.pace.wait(running):
-                return self.endings.rest_or_hand_over(running)
+                return self.resting.rest_or_hand_over(running)
 
     # ---- moving the body
 

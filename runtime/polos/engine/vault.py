@@ -17,9 +17,10 @@ from typing import Final
 from polos.core import items
 from polos.core.codec import MAX_BYTES, check, pack, unpack
 from polos.core.conditions import Value
-from polos.engine.commands import Stored
+from polos.engine.stored import Stored
 from polos.errors import InvalidPayloadError, PayloadCodecError, PayloadTooLargeError, SerializationError
-from polos.ports import Limits, PayloadCodec, Payloads
+from polos.limits import Limits
+from polos.ports import PayloadCodec, Payloads
 
 ENCODED: Final = b"\x00"
 MESSAGE_BYTES: Final = 4 * 1024 * 1024

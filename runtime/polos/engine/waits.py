@@ -17,8 +17,9 @@ from polos.core.items import Key
 from polos.core.operations import AwaitEvent, AwaitResume, Sleep
 from polos.core.replay import Operation
 from polos.engine import waiters
-from polos.engine.commands import Stored, millis, moment
+from polos.engine.commands import millis, moment
 from polos.engine.heritage import Heritage
+from polos.engine.stored import Stored
 from polos.errors import BackendError, PolosError, StepTimeoutError
 
 if TYPE_CHECKING:

@@ -34,12 +34,13 @@ from polos.engine import (
     traced,
     waiters,
 )
-from polos.engine.commands import Start, Stored, Target
+from polos.engine.commands import Start, Target
 from polos.engine.deaths import hand_back_unread
 from polos.engine.engine import Engine
 from polos.engine.lease import Lease, Lost
 from polos.engine.ledger import Holder
 from polos.engine.slots import Slots
+from polos.engine.stored import Stored
 from polos.engine.turn import Turn
 from polos.errors import (
     BackendError,
@@ -270,7 +271,7 @@ class Worker:
         slots = Slots.of(engine, item)
         try:
             notices.owned(engine, message, item)
-            if turn.cancel and turn.endings.untouched:
+            if turn.cancel and turn.resting.untouched:
                 finished: Item | None = turn.endings.cancel_unstarted()
             elif slots is not None and not slots.take(turn, str(message.body.get("wsk") or "")):
                 return True

@@ -8,6 +8,7 @@ from typing import Final
 
 from polos.clock import SystemClock
 from polos.engine.listing import beginning
+from polos.limits import Limits
 from polos.local.database import Database
 from polos.local.default_bus import LocalDefaultBus
 from polos.local.inbox import LocalInbox, LocalPayloads
@@ -15,7 +16,7 @@ from polos.local.presence import Presence
 from polos.local.recurrences import LocalRecurrences
 from polos.local.table import LocalTable
 from polos.payloads import codec_named
-from polos.ports import Backend, Clock, Limits
+from polos.ports import Backend, Clock
 
 # The processes of one machine have one clock: no event seems older than a start that came before it.
 _LIMITS: Final = replace(Limits(), inline_bytes=1_000_000, controls=1.0, event_skew=0.0)

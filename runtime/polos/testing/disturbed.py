@@ -11,7 +11,8 @@ from typing import Any
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker
 from polos.errors import BackendError, UsageError
-from polos.ports import Backend, Limits
+from polos.limits import Limits
+from polos.ports import Backend
 from polos.testing.deliveries import DELIVERIES
 from polos.testing.faults import Delay, Duplicate, Fault, Faults, Reorder, Skew
 from polos.testing.harness import Delivery, Harness, Making, Upcoming, VirtualClock

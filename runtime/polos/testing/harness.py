@@ -14,7 +14,8 @@ from polos.core.conditions import Item
 from polos.core.items import Key
 from polos.engine.engine import Engine
 from polos.engine.worker import Worker
-from polos.ports import Backend, Limits
+from polos.limits import Limits
+from polos.ports import Backend
 from polos.testing.watched_threads import WatchedThreads
 from polos.workflow import Workflow
 

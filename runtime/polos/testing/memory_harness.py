@@ -14,10 +14,11 @@ from polos.core.cron import parse
 from polos.core.items import Key
 from polos.engine import native, schedules
 from polos.engine.commands import millis, moment, tick
+from polos.limits import Limits
 from polos.local.backend import LocalBackend, local_backend
 from polos.local.inbox import Received
 from polos.local.worker import handle
-from polos.ports import Backend, Event, Limits, Outgoing, Recurring, Table
+from polos.ports import Backend, Event, Outgoing, Recurring, Table
 from polos.testing.harness import Making, Upcoming
 from polos.testing.network import PlainNetwork
 from polos.testing.wire import message_line

@@ -14,8 +14,9 @@ from polos.aws.entry import Service, handler_of
 from polos.aws.visibility import Visibility
 from polos.core import items
 from polos.engine import dead_letters
-from polos.engine.commands import Start, Stored
+from polos.engine.commands import Start
 from polos.engine.dead_letters import ROUNDS, Letter
+from polos.engine.stored import Stored
 from polos.ports import NoTelemetry, Notice
 from polos.testing import Environment
 from polos.testing.moto_harness import MotoHarness

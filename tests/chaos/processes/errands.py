@@ -18,9 +18,9 @@ from typing import Any
 import polos
 from polos import BatchWorkflowInput, WorkflowContext, queue, workflow
 from polos.engine.engine import Engine
+from polos.limits import Limits
 from polos.local.backend import local_backend
 from polos.local.worker import LocalWorker
-from polos.ports import Limits
 
 SHAPES = 8
 # A lease of 3 s, so that a process which is stopped for some seconds comes back as a zombie. Deaths come far denser

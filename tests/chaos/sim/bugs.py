@@ -11,8 +11,8 @@ from polos.core.conditions import Absent, AllOf, AnyOf, Change, Contains, Has, I
 from polos.core.items import Key
 from polos.core.replay import Operation
 from polos.engine import children
-from polos.engine.endings import Endings
 from polos.engine.ledger import OPEN, Holder, Ledger
+from polos.engine.resting import Resting
 from polos.engine.slots import Slots
 from polos.engine.steps import Attempts
 from polos.engine.turn import Turn
@@ -150,7 +150,7 @@ def take_copy_for_wake(self: Worker, message: Any, execution_id: str, tag: str, 
 _not_claimed = Worker._not_claimed  # pyright: ignore[reportPrivateUsage]
 
 
-def give_back_slot_first(self: Endings, attributes: dict[str, Value], *, again: bool = False) -> None:
+def give_back_slot_first(self: Resting, attributes: dict[str, Value], *, again: bool = False) -> None:
     turn = self._turn  # pyright: ignore[reportPrivateUsage]
     slots = Slots.of(turn.engine, turn.execution)
     if slots is not None:
@@ -158,10 +158,10 @@ def give_back_slot_first(self: Endings, attributes: dict[str, Value], *, again: 
     _give_back(self, attributes, again=again)
 
 
-_give_back = Endings._give_back  # pyright: ignore[reportPrivateUsage]
+_give_back = Resting.give_back
 
 
-def give_back_no_limit(self: Endings, attributes: dict[str, Value], *, again: bool = False) -> None:
+def give_back_no_limit(self: Resting, attributes: dict[str, Value], *, again: bool = False) -> None:
     turn = self._turn  # pyright: ignore[reportPrivateUsage]
     turn.execution = {**turn.execution, items.LIMIT_ARMED: 1}
     _give_back(self, attributes, again=again)

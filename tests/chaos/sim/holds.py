@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from polos.core import items
 from polos.core.conditions import Item
 from polos.engine.controls import Hold
-from polos.ports import Limits
+from polos.limits import Limits
 
 if TYPE_CHECKING:
     from tests.chaos.sim.strands import Invocation

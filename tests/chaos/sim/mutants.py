@@ -18,14 +18,14 @@ from polos.engine import (
     dead_letters,
     delivery,
     duties,
-    endings,
     native,
+    resting,
     retention,
     schedules,
 )
-from polos.engine.endings import Endings
 from polos.engine.ledger import Ledger
 from polos.engine.pace import Pace
+from polos.engine.resting import Resting
 from polos.engine.slots import Slots
 from polos.engine.steps import Attempts
 from polos.engine.turn import Turn
@@ -123,7 +123,7 @@ MUTANTS: Final = (
     Mutant("slot of the heir released", "a slot is given back whatever epoch holds it", ("heirs",),
            ((Slots, "release", bugs.release_whoever_holds),)),
     Mutant("slot before suspend", "a slot is given back before the suspension is written", _QUEUES,
-           ((Endings, "_give_back", bugs.give_back_slot_first),)),
+           ((Resting, "give_back", bugs.give_back_slot_first),)),
     Mutant("holders not looked at", "who finds a queue full does not look whether its holders run", _QUEUES,
            ((Slots, "_evict", lambda self, lease, held: False),)),
     Mutant("trigger id from time", "the execution of an event is named after the time", ("triggers",),
@@ -139,7 +139,7 @@ MUTANTS: Final = (
     Mutant("payload after its record", "a stored payload is written after the record that points to it", ("payloads",),
            ((Vault, "stash", stash_later),)),
     Mutant("limit not armed", "the wake for a run's time limit is not sent", ("limit",),
-           ((Endings, "_give_back", bugs.give_back_no_limit),)),
+           ((Resting, "give_back", bugs.give_back_no_limit),)),
     Mutant("steps near the limit", "a step begins however little time is left", ("steps", "retries"),
            ((Pace, "too_late", lambda self: False),)),
     Mutant("woken before unpaused", "those in line are woken, then the pause is removed", ("holds",),
@@ -147,7 +147,7 @@ MUTANTS: Final = (
     Mutant("hold not looked at", "a process goes on whatever is paused", ("holds",),
            ((controls.Controls, "hold_of", lambda self, execution: None),)),
     Mutant("place after the look", "who is held looks whether it still is, then takes its place in line", ("unhold",),
-           ((endings, "stand_in_line", holds.read_then_stand_in_line),)),
+           ((resting, "stand_in_line", holds.read_then_stand_in_line),)),
     Mutant("unpaused before sent", "a pause is removed, then its line is asked to be woken", ("unhold",),
            ((controls, "unpause", holds.remove_then_send),)),
     Mutant("pause heard at the heartbeat", "a turn under way does not ask what is paused", ("long holds",),

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from polos.engine import commands
-from polos.ports import Backend, Event, Limits, Outgoing
+from polos.limits import Limits
+from polos.ports import Backend, Event, Outgoing
 from tests.chaos.sim.expiry import Expiry
 from tests.chaos.sim.strands import here
 from tests.chaos.sim.table import SimTable
