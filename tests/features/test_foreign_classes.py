@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from polos import BatchEventPayload, EventPayload, WorkflowContext, WorkflowFailedError, workflow
+from polos import BatchEventPayload, EventPayload, WorkflowContext, WorkflowFailedError, events, workflow
 from tests.laws.worlds import World, law
 
 TOPIC = "foreign/orders"
@@ -158,3 +158,59 @@ async def test_S12_data_that_does_not_fit_the_envelope_fails_where_it_can_be_see
         await env.settle()
         (found,) = await env.client.list_executions()
         assert found.status == "failed"
+
+
+@law
+async def test_S24_what_a_start_is_given_is_read_without_its_classes(world: World, sender: Any) -> None:
+    seen: dict[str, Any] = {}
+
+    @workflow(id="unknown-payload")
+    async def bare(ctx: WorkflowContext, given) -> Any:  # type: ignore[no-untyped-def]
+        await ctx.step.wait_for("nap", seconds=1)
+        seen["payload"] = given
+
+    @workflow(id="unknown-envelope", trigger_on_event=TOPIC)
+    async def envelope(ctx: WorkflowContext, event: EventPayload) -> None:
+        seen["envelope"] = event.data
+
+    @workflow(id="unknown-dict", trigger_on_event=TOPIC)
+    async def as_dict(ctx: WorkflowContext, event: dict[str, Any]) -> None:
+        seen["dict"] = event["data"]
+
+    @workflow(id="unknown-own", trigger_on_event=TOPIC)
+    async def own(ctx: WorkflowContext, order: Order) -> None:
+        seen["own"] = order
+
+    @workflow(id="unknown-batch", trigger_on_event=TOPIC, batch_size=2)
+    async def batch(ctx: WorkflowContext, events: BatchEventPayload) -> None:
+        seen["batch"] = [event.data for event in events.events]
+
+    async with world.deploy(bare, envelope, as_dict, own, batch) as env:
+        handle = await env.start(bare, sender.Order(price=0))
+        await env.publish(TOPIC, sender.Order(price=1))
+        await env.publish(TOPIC, sender.Order(price=1))
+        del sys.modules["sender"]
+        await env.settle()
+        await env.finish(handle)
+    fields = {"price": Decimal(1)}
+    assert seen == {
+        "payload": {"price": Decimal(0)},
+        "envelope": fields,
+        "dict": fields,
+        "own": Order(price=Decimal(1)),
+        "batch": [fields, fields],
+    }
+
+
+@law
+async def test_S5_a_stream_shows_data_as_it_was_published_or_by_its_fields(world: World, sender: Any) -> None:
+    async with world.deploy() as env:
+        began = env.now
+        await env.publish(TOPIC, Order(price=Decimal(1)))
+        await env.publish(TOPIC, sender.Order(price=2))
+        del sys.modules["sender"]
+        await env.settle()
+        stream = events.stream_topic(env.client, TOPIC, last_timestamp=began)
+        found = [(await anext(stream)).data for _ in range(2)]
+        await stream.aclose()
+    assert found == [Order(price=Decimal(1)), {"price": Decimal(2)}]

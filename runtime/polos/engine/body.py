@@ -70,7 +70,7 @@ def _main(turn: Turn, ctx: WorkflowContext, payload: str) -> Callable[[], Corout
     workflow = turn.workflow
 
     async def main() -> Any:
-        given = workflow.accept(codec.decode(payload, workflow.input_annotation))
+        given = workflow.accept(codec.decode(payload, workflow.input_annotation, foreign=True))
         given = await _before(turn, ctx, given)
         try:
             result = await (workflow.call(ctx, given) if workflow.takes_input else workflow.call(ctx))

@@ -75,7 +75,7 @@ def envelope(topic: str, item: Item, data: str) -> EventPayload:
         topic,
         kind if isinstance(kind, str) else None,
         items.number(item, items.SEQUENCE),
-        codec.decode(data),
+        codec.decode(data, foreign=True),
     )
 
 

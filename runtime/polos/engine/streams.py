@@ -126,7 +126,7 @@ class Follower:
             own = _Entry(identity, items.number(item, items.SEQUENCE) >> 20, (0, 1), None)
             entry = found.setdefault(identity, own)  # one that is not on record yet comes right after the start
             if entry.event is None and identity not in self._shown:
-                entry.event = StreamEvent(**payload_of(self._engine, topic, item).model_dump())
+                entry.event = StreamEvent(**dict(payload_of(self._engine, topic, item)))
         sequence = -_APART
         ordered = sorted(found.values(), key=lambda one: (one.at, one.path, one.id))
         for entry in ordered:

@@ -55,7 +55,7 @@ class TopicFollower:
         newest = max(self.known.values(), default=0)
         self._cursor = max(self._cursor, min(newest, self._now()))
         self.known = {one: sequence for one, sequence in self.known.items() if sequence > self._cursor - _LATE}
-        return [StreamEvent(**payload_of(self._engine, self._topic, item).model_dump()) for item in fresh]
+        return [StreamEvent(**dict(payload_of(self._engine, self._topic, item))) for item in fresh]
 
     def _now(self) -> int:
         return self._engine.now() << 20
