@@ -16,7 +16,7 @@ _A_MOMENT = 10**12
 _HIDDEN = frozenset(
     {
         items.PK, items.SK, items.LEASE_MESSAGE, items.SPENT, items.FINISHER, items.TTL, items.BUCKET,
-        items.BUCKET_SORT, items.START, items.RAN, items.WRITER,
+        items.BUCKET_SORT, items.START, items.RAN, items.WRITER, items.PAUSE,
     }
 )  # fmt: skip
 _BOTH = {
@@ -28,6 +28,7 @@ _EXECUTION = _BOTH | {
     items.ENDED: "ended", items.RESULT: "result", items.INPUT: "input", items.CANCEL: "cancel",
     items.CANCEL_AT: "strikes at", items.NOT_BEFORE: "not before", items.RETRIES: "retries", items.NEXT: "successor",
     items.FINAL_STATE: "state", items.PAUSED: "paused", items.DROPPED: "a retry drops", items.WAITING_SK: "in line",
+    items.WAITING_MORE: "waits listed under",
 }  # fmt: skip
 _RECORD = _BOTH | {
     items.STATE: "", items.KIND: "kind", items.VALUE: "value", items.AT: "at", items.NOTED: "noted",
