@@ -62,6 +62,10 @@ async def test_bad_keys_and_topics_in_a_body_are_errors_at_the_call_that_it_may_
     assert world.effects == []
 
 
+async def _never(error: BaseException) -> bool:
+    return False
+
+
 @law
 async def test_time_limits_and_retries_that_are_no_numbers_are_refused_by_name(world: World) -> None:
     said: list[str] = []
@@ -76,6 +80,7 @@ async def test_time_limits_and_retries_that_are_no_numbers_are_refused_by_name(w
             {"backoff": "2"},
             {"retry_on": "ValueError"},
             {"retry_on": (ValueError, int)},
+            {"retry_on": _never},
             {"timeout": float("inf")},
             {"timeout": "5"},
         ]
@@ -91,7 +96,7 @@ async def test_time_limits_and_retries_that_are_no_numbers_are_refused_by_name(w
                 await env.start(body, run_timeout_seconds=limit)
         assert await env.client.list_executions() == []
         assert await env.finish(await env.start(body, run_timeout_seconds=timedelta(hours=1))) == 1
-    assert len(said) == 9
+    assert len(said) == 10
 
 
 @law

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -40,6 +41,8 @@ class RetryPolicy:
         several = cast("tuple[Any, ...]", wanted if isinstance(wanted, tuple) else (wanted,))
         if not all(_is_kind(one) for one in several) and (isinstance(wanted, type | tuple) or not callable(wanted)):
             raise ValueError(f"retry_on must be an exception type, a tuple of them or a predicate, not {wanted!r}.")
+        if inspect.iscoroutinefunction(wanted):
+            raise ValueError("retry_on must be a plain function, not an async one: nobody awaits what it says.")
 
     def delay(self, attempt: int) -> float:
         """The wait in seconds after attempt number `attempt` (from 1) has failed."""
