@@ -135,6 +135,11 @@ SHAPES: dict[str, Shape] = {
         ("again", "event", "plain", "wait"), ("put beside", "finish", "send start", "read x", "claim"), roots=(1, 1),
         ops=(1, 3), acts=("publish", "publish", "cancel"),
     ),
+    "links": Shape(
+        ("again", "event", "plain", "wait", "suspend"), ("put beside", "finish", "send start", "read x", "claim",
+        "put resume", "pause"), roots=(1, 1), ops=(1, 3),
+        acts=("publish", "publish", "cancel", "pause", "unpause", "resume", "resume soon", "resume"),
+    ),
     "fork": Shape(
         ("plain", "batch", "gather", "wait", "big"), ("put start", "put record", "claim", "send start", "load"),
         roots=(1, 1), ops=(2, 3), acts=("fork",),
