@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -10,7 +11,9 @@ import pytest
 from polos.clock import SystemClock
 from polos.core import items
 from polos.engine.commands import event, millis
+from polos.engine.engine import Engine
 from polos.local.backend import LocalBackend, local_backend
+from polos.local.worker import LocalWorker
 from polos.ports import Event, Outgoing, Recurring
 from polos.testing.harness import EPOCH, VirtualClock
 
@@ -139,3 +142,28 @@ def test_only_the_schedules_of_known_workflows_are_fired(local: LocalBackend, cl
     assert local.recurrences.next_due(["theirs"]) == millis(EPOCH) + 3_600_000, "still due"
     local.recurrences.fire_due(["theirs"])
     assert local.inbox.next_due(["theirs"]) is not None
+
+
+def test_the_payload_of_an_event_stays_while_an_execution_has_it_for_its_own(
+    local: LocalBackend, clock: VirtualClock
+) -> None:
+    """A batch of one event that cannot be read is given what the event points to."""
+    local.backend.payloads.put(KEY, b"data")
+    local.table.put({items.PK: "batch-1", items.SK: "p#in#1", f"{items.VALUE}p": KEY})
+    live(local, clock, 100)
+    assert is_kept(local)
+
+
+def test_a_worker_that_is_stopped_just_as_it_looks_for_messages_ends(local: LocalBackend) -> None:
+    """It takes the signal of the stop down with those before it, and must not wait for another."""
+
+    class Changed(threading.Event):
+        def clear(self) -> None:
+            worker._stopping.set()  # pyright: ignore[reportPrivateUsage]
+            super().clear()
+
+    local.inbox.changed = Changed()
+    worker = LocalWorker(local, Engine(local.backend), own_only=True, concurrency=1)
+    worker.start()
+    worker.stop(10.0)
+    assert not worker._thread.is_alive()  # pyright: ignore[reportPrivateUsage]

@@ -87,6 +87,7 @@ def test_a_foreign_value_is_read_as_its_fields(other: Any, monkeypatch: pytest.M
         "order": other.Order(lines=[other.Line(price="1.50")], more=other.Size.PAIR),
         "pair": other.Pair(1, other.Point(2)),
         "points": {other.Point(3)},
+        "deep": {(1, frozenset({other.Point(4)}))},
         "rights": other.Right.READ | other.Right.WRITE,
         "own": Frozen("f", Colour.RED),
     }
@@ -96,9 +97,17 @@ def test_a_foreign_value_is_read_as_its_fields(other: Any, monkeypatch: pytest.M
         "order": {"lines": [{"price": Decimal("1.50"), "size": "big"}], "more": "PAIR"},
         "pair": {"left": 1, "right": {"x": 2}},
         "points": [{"x": 3}],
+        "deep": [(1, [{"x": 4}])],
         "rights": 3,
         "own": Frozen("f", Colour.RED),
     }
+
+
+def test_a_foreign_value_that_is_a_key_is_refused_in_a_sentence(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = encode({other.Point(1): 2})
+    monkeypatch.delitem(sys.modules, ELSEWHERE)
+    with pytest.raises(SerializationError):
+        decode(text, foreign=True)
 
 
 def test_a_result_of_ones_own_is_not(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:

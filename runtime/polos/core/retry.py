@@ -41,7 +41,7 @@ class RetryPolicy:
         several = cast("tuple[Any, ...]", wanted if isinstance(wanted, tuple) else (wanted,))
         if not all(_is_kind(one) for one in several) and (isinstance(wanted, type | tuple) or not callable(wanted)):
             raise ValueError(f"retry_on must be an exception type, a tuple of them or a predicate, not {wanted!r}.")
-        if inspect.iscoroutinefunction(wanted):
+        if inspect.iscoroutinefunction(cast("object", wanted)):
             raise ValueError("retry_on must be a plain function, not an async one: nobody awaits what it says.")
 
     def delay(self, attempt: int) -> float:

@@ -304,9 +304,12 @@ class Reader(_Walker):
         values = yield from self._items(nodes)
         if tag == "tuple":
             return tuple(values)
-        if self._foreign and any(isinstance(value, dict) for value in values):  # objects that were read as their fields
-            return values
-        return set(values) if tag == "set" else frozenset(values)
+        try:
+            return set(values) if tag == "set" else frozenset(values)
+        except TypeError:
+            if not self._foreign:
+                raise
+            return values  # in them are objects that were read as their fields
 
     def _object(self, kind: str, node: scalars.Node) -> Container:
         try:

@@ -48,6 +48,7 @@ ALTER TABLE schedules ADD COLUMN overlap TEXT NOT NULL DEFAULT 'skip';
 """,
     2: """
 ALTER TABLE payloads ADD COLUMN stored_at INTEGER NOT NULL DEFAULT 0;
+UPDATE payloads SET stored_at = strftime('%s', 'now') * 1000;
 CREATE INDEX IF NOT EXISTS messages_held ON messages (holder) WHERE holder IS NOT NULL;
 DELETE FROM homes WHERE root NOT IN (SELECT pk FROM items WHERE sk = 'x') AND root NOT IN (SELECT root FROM messages);
 """,

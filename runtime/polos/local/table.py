@@ -128,13 +128,10 @@ def _remove_payloads_of_events(cursor: sqlite3.Cursor, now_seconds: int) -> None
     ).fetchall()
     if not old:
         return
-    pointer = f"json_extract(body, '$.{items.POINTER}')"
-    kept = f"SELECT {pointer} FROM items WHERE pk >= ? AND pk < ? AND {pointer} IS NOT NULL"
-    named = {row[0] for begin in "td" for row in cursor.execute(kept, (f"{begin}#", f"{begin}$"))}
-    on_their_way = "SELECT body FROM {} WHERE instr(body, '#events#') > 0"
-    bodies = [row[0] for table in ("messages", "dead") for row in cursor.execute(on_their_way.format(table))]
+    naming = "SELECT body FROM {} WHERE instr(body, '#events#') > 0"
+    bodies = [row[0] for table in ("items", "messages", "dead") for row in cursor.execute(naming.format(table))]
     for (key,) in old:
-        if key not in named and not any(key in body for body in bodies):
+        if not any(key in body for body in bodies):
             cursor.execute("DELETE FROM payloads WHERE key = ?", (key,))
 
 

@@ -85,7 +85,7 @@ class LocalWorker:
         while not self._stopping.is_set():
             try:
                 self._look_around()
-                if not self._take_one():
+                if not self._take_one() and not self._stopping.is_set():  # `_take_one` may have cleared its signal
                     self._sleep()
             except Exception:  # noqa: BLE001 - the worker goes on; the message comes again
                 _log.exception("the worker met an error and goes on")

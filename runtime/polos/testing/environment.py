@@ -25,7 +25,7 @@ from polos.testing.shrinking import opened
 from polos.testing.striking import Striker
 from polos.testing.trace import Trace
 from polos.testing.waiting import DrivingClient
-from polos.types.types import ExecutionDetail
+from polos.types.types import ExecutionDetail, ExecutionSummary
 from polos.workflow import Workflow, find_workflow, get_all_workflows
 
 T = TypeVar("T")
@@ -333,7 +333,7 @@ class Environment:
 def _id_of(handle: Any, call: str) -> str:
     if isinstance(handle, str):
         return handle
-    if isinstance(handle, ExecutionHandle):
+    if isinstance(handle, ExecutionHandle | ExecutionSummary | ExecutionDetail):
         return handle.id
     forgotten = " Was an await forgotten?" if inspect.isawaitable(handle) else ""
     raise UsageError(f"{call} takes the handle that start returned, or an execution's id, not {handle!r}.{forgotten}")
