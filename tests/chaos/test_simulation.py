@@ -37,6 +37,13 @@ def test_the_laws_hold_under_faults(shape: str) -> None:
         assert outcome.violations == [], report(shrink(outcome))
 
 
+def test_every_mutant_is_of_something_that_is_there() -> None:
+    """A part that was renamed would be seen as late as the hunt begins, which is the last of a run."""
+    for mutant in MUTANTS:
+        with mutant.in_force():
+            pass
+
+
 @given(drawn=st.randoms(use_true_random=False), seed=st.integers(0, 1 << 30))
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_laws_hold_for_workloads_that_hypothesis_generates(drawn: random.Random, seed: int) -> None:

@@ -23,6 +23,7 @@ from polos.engine import (
     retention,
     schedules,
 )
+from polos.engine.heritage import Heritage
 from polos.engine.ledger import Ledger
 from polos.engine.pace import Pace
 from polos.engine.resting import Resting
@@ -117,7 +118,7 @@ MUTANTS: Final = (
     Mutant("cancel over completed", "a terminate is written over an end", ("terminate", "mixed"),
            ((Ledger, "terminate", bugs.terminate_what_has_ended),)),
     Mutant("event taken twice", "a wait does not look at what earlier waits took", ("events", "exchange"),
-           ((Waits, "_taken", lambda self, topic: set()),)),
+           ((Heritage, "taken", lambda self, topic: set()),)),
     Mutant("slot released twice", "a slot is given back whether it is held or not", _QUEUES,
            ((Slots, "release", bugs.release_twice),)),
     Mutant("slot of the heir released", "a slot is given back whatever epoch holds it", ("heirs",),
