@@ -76,7 +76,9 @@ def mark_whoever_owns(self: Ledger, execution_id: str, *, epoch: int, tag: str) 
     self.table.update(items.execution(execution_id), Change(add={items.WAKE: 1}, append={items.SPENT: [tag]}))
 
 
-def finish_without_lease(self: Ledger, holder: Holder, tag: str, attributes: Mapping[str, Value]) -> Item:
+def finish_without_lease(
+    self: Ledger, holder: Holder, tag: str, attributes: Mapping[str, Value], *, unpaused: bool = False
+) -> Item:
     change = Change(
         set={**attributes, items.FINISHER: holder.token},
         append={items.SPENT: [tag]},
