@@ -13,20 +13,21 @@ from polos import ambient, following
 from polos.connection import Connection
 from polos.core import items
 from polos.core.conditions import Item
-from polos.engine import commands, controls, finding, forking, listing, native, queries, recovery, starting
+from polos.engine import commands, finding, forking, listing, native, queries, recovery, starting
 from polos.engine.engine import Engine
 from polos.errors import ExecutionStateError, PolosError, UsageError
 from polos.handle import ExecutionHandle
 from polos.log_file import close_log_file, open_log_file
+from polos.pausing import Pausing
 from polos.ports import Event, Recurring
 from polos.start_options import check_batch
-from polos.types.types import BatchWorkflowInput, ExecutionDetail, ExecutionSummary, Paused, StreamEvent
+from polos.types.types import BatchWorkflowInput, ExecutionDetail, ExecutionSummary, StreamEvent
 from polos.workflow import Workflow, find_workflow
 
 _SAME: Any = object()
 
 
-class Polos:
+class Polos(Pausing):
     """A client of one backend.
 
     `stack` (or `POLOS_STACK`) names a deployed CloudFormation stack; a function that has the stack's outputs in its
@@ -245,43 +246,6 @@ class Polos:
         )
         return self._handle(item)
 
-    async def pause(self, execution_id: str) -> None:
-        """Let an execution start nothing new until `unpause`. Raises `ExecutionStateError` if it has ended."""
-        await self._connection.run(recovery.pause, execution_id)
-
-    async def unpause(self, execution_id: str) -> None:
-        """Let a paused execution go on."""
-        await self._connection.run(recovery.unpause, execution_id)
-
-    async def pause_queue(self, name: str) -> None:
-        """Let the executions of a queue start nothing new until `unpause_queue`; steps that run end.
-
-        A workflow without a queue has one of its own id. What is started, triggered or scheduled meanwhile is kept.
-        It takes effect within 15 s everywhere, here at once. Cancel and terminate still work. On AWS: 1 request.
-        """
-        await self._connection.run(controls.pause, "queue", name)
-
-    async def unpause_queue(self, name: str) -> None:
-        """Let the executions of a paused queue go on; one that is not paused is left as it is. At most 3 requests."""
-        await self._connection.run(controls.unpause, "queue", name)
-
-    async def pause_workflow(self, workflow: Workflow[Any, Any] | str) -> None:
-        """As `pause_queue`, for all executions of a workflow, whatever queue they are in."""
-        await self._connection.run(controls.pause, "workflow", _id_of(workflow))
-
-    async def unpause_workflow(self, workflow: Workflow[Any, Any] | str) -> None:
-        """Let the executions of a paused workflow go on; one that is not paused is left as it is."""
-        await self._connection.run(controls.unpause, "workflow", _id_of(workflow))
-
-    async def list_paused(self) -> list[Paused]:
-        """The queues and workflows that are paused, by kind and name. 1 request."""
-
-        def look(engine: Engine) -> list[Paused]:
-            found = engine.controls.refresh()
-            return [Paused(kind=one.kind, name=one.name, since=one.since) for one in found]
-
-        return sorted(await self._connection.run(look), key=lambda one: (one.kind, one.name))
-
     async def resume(
         self, suspend_workflow_id: str, suspend_execution_id: str, suspend_step_key: str, data: Any = None
     ) -> None:
@@ -384,11 +348,6 @@ async def batch_invoke(
     if not isinstance(chosen, Polos):
         raise UsageError("batch_invoke needs a Polos client.")
     return await chosen.batch_invoke(workflows, session_id, user_id)
-
-
-def _id_of(workflow: Workflow[Any, Any] | str) -> str:
-    """The id of a workflow, whose code need not be here. Raises `UsageError` for what is neither."""
-    return workflow if isinstance(workflow, str) else find_workflow(workflow).id
 
 
 def _check_upstream(options: Mapping[str, Any]) -> None:
