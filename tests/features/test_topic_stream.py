@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from polos import events
@@ -13,8 +14,8 @@ TOPIC = "streamed/topic"
 LOOKS = 11
 
 
-def _follower(world: World, after: int | None = None) -> TopicFollower:
-    return TopicFollower(world.env.harness.engine, TOPIC, after, None)
+def _follower(world: World, after: int | None = None, since: datetime | None = None) -> TopicFollower:
+    return TopicFollower(world.env.harness.engine, TOPIC, after, since)
 
 
 def _looks(follower: TopicFollower, count: int = LOOKS) -> list[Any]:
@@ -99,6 +100,18 @@ async def test_who_begins_now_gets_nothing_of_before_though_it_arrives_later(wor
         await _published(world, "after")
         await env.settle()
         assert _looks(follower) == ["after"]
+
+
+@law
+async def test_who_begins_at_a_moment_gets_the_first_event_of_that_very_moment(world: World) -> None:
+    async with world.deploy() as env:
+        env.harness.clock.advance(0.007)  # a millisecond in which no test before has published anything
+        begins_now = _follower(world)
+        await _published(world, "first")
+        await _published(world, "second")
+        await env.settle()
+        assert _looks(begins_now, 1) == ["first", "second"]
+        assert _looks(_follower(world, since=env.now), 1) == ["first", "second"]
 
 
 @law

@@ -34,8 +34,10 @@ def repeat(engine: Engine, message: Message, execution: Item) -> None:
     An event's wake removes the waiter that it came for, a queue's wake the place in line.
     """
     body = message.body
-    if items.NEXT in execution and body.get("t") in ("resume", "cancel"):
+    if items.NEXT in execution and body.get("t") == "cancel":
         engine.backend.inbox.send([Outgoing({**body, "x": items.text(execution, items.NEXT)})])
+    if items.NEXT in execution and body.get("t") == "resume":
+        successors.pass_on_late(engine, execution, body)
     waiter = body.get("wt")
     if isinstance(waiter, list):
         partition, sk = (*cast("list[Any]", waiter), "", "")[:2]

@@ -13,7 +13,8 @@ that an older link's write, which may land after the end of the last, is refused
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from polos.ports import ConditionFailed, Outgoing
 
 if TYPE_CHECKING:
     from polos.engine.turn import Turn
+
+_log = logging.getLogger("polos.engine")
 
 
 def id_after(item: Item, links: int) -> str:
@@ -90,10 +93,7 @@ def _pass_resumes_on(engine: Engine, ended: Item, successor: str) -> bool:
     execution_id = items.text(ended, items.PK)
     prefix = items.resumption(execution_id, "").sk
     resumes = {items.text(one, items.SK)[len(prefix) :]: one for one in engine.table.query(execution_id, prefix=prefix)}
-    places = {key: (items.record(execution_id, key), items.mark(execution_id, key)) for key in resumes}
-    found = engine.table.get_many([one for pair in places.values() for one in pair]) if resumes else []
-    reached = {items.text(one, items.SK) for one in found}
-    left = [key for key, pair in places.items() if reached.isdisjoint(one.sk for one in pair)]
+    left = _unreached(engine, execution_id, resumes)
     for key in left:
         resume = resumes[key]
         value = Stored.of_item(resume)
@@ -102,6 +102,29 @@ def _pass_resumes_on(engine: Engine, ended: Item, successor: str) -> bool:
         about: dict[str, Value] = {items.EPOCH: 0, items.AT: items.number(resume, items.AT)}
         engine.ledger.note(items.resumption(successor, key), {**about, **value.attributes()})
     return bool(left)
+
+
+def pass_on_late(engine: Engine, ended: Item, resume: Mapping[str, Any]) -> None:
+    """A resume that came, perhaps once more, to an execution that had gone on as new. 1 or 2 reads, 1 send.
+
+    Where its step was reached, it is not for the next of that key: what a later link asks, nobody has answered. It
+    goes from link to link, so that each looks whether it was its own. Behind links that have expired it is dropped.
+    """
+    execution_id, successor = items.text(ended, items.PK), id_after(ended, 1)
+    if not _unreached(engine, execution_id, [resume["k"]]):
+        return
+    if items.LINK in ended and engine.table.get(items.execution(successor)) is None:
+        _log.warning("a resume of step %r came after the links of %r that it was for", resume["k"], execution_id)
+        return
+    engine.backend.inbox.send([Outgoing({**resume, "x": successor})])
+
+
+def _unreached(engine: Engine, execution_id: str, step_keys: Collection[str]) -> list[str]:
+    """Those of these steps that an execution never reached."""
+    places = {key: (items.record(execution_id, key), items.mark(execution_id, key)) for key in step_keys}
+    found = engine.table.get_many([one for pair in places.values() for one in pair]) if places else []
+    reached = {items.text(one, items.SK) for one in found}
+    return [key for key, pair in places.items() if reached.isdisjoint(one.sk for one in pair)]
 
 
 def close(engine: Engine, ended: Item) -> None:

@@ -35,7 +35,8 @@ class TopicFollower:
         self, engine: Engine, topic: str, last_sequence_id: int | None, last_timestamp: datetime | None
     ) -> None:
         self._engine, self._topic = engine, topic
-        self._from = millis(last_timestamp or engine.clock.now()) << 20 if last_sequence_id is None else 0
+        began = (millis(last_timestamp or engine.clock.now()) << 20) - 1  # what is of that millisecond is shown
+        self._from = began if last_sequence_id is None else 0
         self._after = self._from if last_sequence_id is None else last_sequence_id
         self._cursor = min(self._after, self._now())  # a publisher's clock may be ahead: what others publish is older
         self.known: dict[str, int] = {}

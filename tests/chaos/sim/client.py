@@ -70,7 +70,8 @@ def _act(engine: Engine, world: World, what: Act) -> None:
         case "unhold":
             controls.unpause(engine, *what.target.split(":"))
         case "resume":
-            starting.resume(engine, what.target, what.step, f"resumed at {what.at}")
+            said = f"resumed at {what.at} as number {world.observer.next_resume()}"
+            starting.resume(engine, what.target, what.step, said)
         case "fork":
             forking.fork(engine, what.target, what.step, None, {}, False)
         case "publish":

@@ -22,6 +22,7 @@ from polos.engine import (
     resting,
     retention,
     schedules,
+    successors,
 )
 from polos.engine.heritage import Heritage
 from polos.engine.ledger import Ledger
@@ -119,6 +120,8 @@ MUTANTS: Final = (
            ((Ledger, "terminate", bugs.terminate_what_has_ended),)),
     Mutant("event taken twice", "a wait does not look at what earlier waits took", ("events", "exchange"),
            ((Heritage, "taken", lambda self, topic: set()),)),
+    Mutant("resume for the next", "a second copy of a resume answers what the next link of a chain asks", ("links",),
+           ((successors, "pass_on_late", keeping.pass_on_whatever),)),
     Mutant("slot released twice", "a slot is given back whether it is held or not", _QUEUES,
            ((Slots, "release", bugs.release_twice),)),
     Mutant("slot of the heir released", "a slot is given back whatever epoch holds it", ("heirs",),

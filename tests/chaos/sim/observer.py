@@ -45,6 +45,8 @@ class Observer:
         self.by_trigger: dict[str, set[str]] = {}
         self.published: dict[str, Event] = {}
         self.native: set[str] = set()  # workflow and event
+        self._resumes = 0
+        self._answered: dict[tuple[str, str, str], str] = {}  # chain, step and resume -> execution
 
     # ---- programs
 
@@ -74,6 +76,11 @@ class Observer:
         assert step is not None
         self._calls[step.execution_id, op.key] += 1
         return self._calls[step.execution_id, op.key]
+
+    def next_resume(self) -> int:
+        """A number that tells each resume from the others."""
+        self._resumes += 1
+        return self._resumes
 
     def begins(self, invocation: Invocation, op: Op) -> None:
         """A step's callable is about to be called."""
@@ -118,6 +125,11 @@ class Observer:
         if op.kind == "event" and entry[1].startswith("('event'"):
             if any(value == entry[1] and key != op.key for key, value in run.trail[:-1]):
                 self._flag(f"L10: {run.execution_id} takes the event {entry[1]} twice")
+        elif op.kind == "suspend" and "resumed" in entry[1]:
+            answer = run.execution_id.split("~")[0], *entry
+            first = self._answered.setdefault(answer, run.execution_id)
+            if first != run.execution_id:
+                self._flag(f"L9: {entry[1]} answered {op.key} of {first}, and now that of {run.execution_id}")
         elif op.kind == "wait" and op.seconds > 0 and entry[1] == "None":
             record = self._table.peek(run.execution_id, f"r#{op.key}") or {}
             tolerance = 1000 * self._world.faults.skew + 1
