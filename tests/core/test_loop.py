@@ -21,7 +21,7 @@ def test_the_tasks_that_a_body_leaves_behind_are_cancelled_in_the_order_in_which
         await asyncio.sleep(0)
         assert len(tasks) == 20
 
-    body = Body(main, lambda: None)
+    body = Body(main, lambda: None, lambda _: None)
     body.advance()
     assert body.done
     body.close()
@@ -42,7 +42,7 @@ def test_closing_a_body_unwinds_every_task() -> None:
             for number in range(5):
                 group.create_task(branch(number))
 
-    body = Body(main, lambda: None)
+    body = Body(main, lambda: None, lambda _: None)
     body.advance()
     assert not body.done
     body.close()

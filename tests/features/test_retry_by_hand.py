@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -185,3 +187,47 @@ async def test_retry_runs_the_cleanup_of_the_run_that_failed_by_itself_again(wor
         await env.client.retry(handle.id)
         assert await env.finish(handle) == "work"
     assert [key for key, _ in world.effects] == ["open", "fallback", "close", "work", "close"]
+
+
+@pytest.mark.parametrize("how", ["group", "gather", "left behind"])
+@law
+async def test_retry_runs_the_cleanup_of_tasks_that_the_failure_of_another_cancelled_again(
+    world: World, how: str
+) -> None:
+    broken = [True]
+
+    @workflow(id="exec-cleaned-task", max_retries=0)
+    async def body(ctx: WorkflowContext) -> None:
+        async def fails() -> None:
+            await ctx.step.run("before", world.effect)
+            await ctx.step.wait_for("nap", minutes=1)
+            if broken[0]:
+                raise ValueError("a mistake in a task")
+
+        async def holds() -> None:
+            try:
+                await ctx.step.run("open", world.effect)
+                await ctx.step.wait_for("longer", minutes=2)
+            finally:
+                await ctx.step.run("close", world.effect)
+
+        if how == "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(holds())
+                group.create_task(fails())
+        elif how == "gather":
+            await asyncio.gather(holds(), fails())
+        else:
+            held = asyncio.create_task(holds())
+            await fails()
+            await held
+
+    async with world.deploy(body) as env:
+        handle = await env.start(body)
+        with pytest.raises(WorkflowFailedError):
+            await env.finish(handle)
+        assert Counter(key for key, _ in world.effects) == {"before": 1, "open": 1, "close": 1}
+        broken[0] = False
+        await env.client.retry(handle.id)
+        await env.finish(handle)
+    assert Counter(key for key, _ in world.effects) == {"before": 1, "open": 1, "close": 2}

@@ -73,8 +73,8 @@ class _BodyLoop(asyncio.SelectorEventLoop):
     of the process, and gives them in the order of their addresses, which is another one at each replay.
     """
 
-    def __init__(self, poke: Callable[[], None]) -> None:
-        self._poke = poke
+    def __init__(self, poke: Callable[[], None], raised: Callable[[BaseException], None]) -> None:
+        self._poke, self._raised = poke, raised
         self._made = 0
         self._tasks: weakref.WeakValueDictionary[int, asyncio.Task[Any]] = weakref.WeakValueDictionary()
         self.threads = 0
@@ -89,7 +89,13 @@ class _BodyLoop(asyncio.SelectorEventLoop):
         task = super().create_task(coro, **options)
         self._made += 1
         self._tasks[self._made] = task
+        task.add_done_callback(self._task_ended)
         return task
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        error = task._exception  # type: ignore[attr-defined]  # exception() would count as somebody's looking at it
+        if error is not None and not self.closing:
+            self._raised(error)
 
     def open_tasks(self) -> list[asyncio.Task[Any]]:
         """The tasks that are not done, the oldest first."""
@@ -129,17 +135,20 @@ class _BodyLoop(asyncio.SelectorEventLoop):
 class Body:
     """One run of a workflow body on a loop of its own, driven by the turn's thread.
 
-    `poke` is called from any thread when the body may be able to move although nothing was delivered to it. No event
-    loop may be running on the thread that calls `advance`, `cancel` or `close`.
+    `poke` is called from any thread when the body may be able to move although nothing was delivered to it, `raised`
+    with what the body, or a task of it, has ended with. No event loop may be running on the thread that calls
+    `advance`, `cancel` or `close`.
     """
 
     def __init__(
         self,
         main: Callable[[], Coroutine[Any, Any, Any]],
         poke: Callable[[], None],
+        raised: Callable[[BaseException], None],
         context: contextvars.Context | None = None,
     ) -> None:
-        self._loop = _BodyLoop(poke)
+        self._raised = raised
+        self._loop = _BodyLoop(poke, raised)
         self._task = self._loop.create_task(self._run_to_the_end(main), context=context)
 
     @property
@@ -199,6 +208,9 @@ class Body:
         """Await the body, then cancel the tasks it left behind and wait for them, as `asyncio.run` does."""
         try:
             return await main()
+        except Exception as error:
+            self._raised(error)
+            raise
         finally:
             left = [] if self._loop.closing else [one for one in self._loop.open_tasks() if one is not self._task]
             for task in left:

@@ -67,6 +67,9 @@ class Replay:
     )
     unwritten: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     cleanups: list[tuple[BaseException, str]] = field(default_factory=list[tuple[BaseException, str]])
+    raised: list[tuple[BaseException, tuple[int, int]]] = field(
+        default_factory=list[tuple[BaseException, tuple[int, int]]]
+    )
     tick: int = 0
     branch: int = 0
     closing: bool = False
@@ -181,17 +184,20 @@ class Replay:
     def since_failure(self, error: BaseException) -> tuple[tuple[int, int], list[str]] | None:
         """Where the body was handed the failure that ended it, and the keys observed from there on.
 
-        Where the body raised it by itself, that is where its cleanup was handed the first outcome. None if there is
-        neither: nothing on record is the cause, or comes after it.
+        Where the body raised it by itself, that is where its cleanup was handed the first outcome, or where a task of
+        it ended with it, for then others are cancelled. None if nothing on record is the cause, or comes after it.
         """
         chain = _chain(error)
         after = {key for raised, key in self.cleanups if any(raised is one for one in chain)}
         places = [place for failure, place in self.failures if any(failure is one for one in chain)]
         places += [place for place, key in self.trail.items() if key in after]
-        if not places:
-            return None
-        first = min(places)
-        return first, [key for place, key in self.trail.items() if place >= first]
+        places += [place for raised, place in self.raised if any(raised is one for one in chain)]
+        keys = [key for place, key in self.trail.items() if place >= min(places)] if places else []
+        return (min(places), keys) if keys else None
+
+    def ended_with(self, error: BaseException) -> None:
+        """The body, or a task of it, has ended with this."""
+        self.raised.append((error, (self.branch, self.tick)))
 
     def blame(self, error: BaseException, key: str) -> None:
         """Count an outcome that the body was handed as the cause of a failure, so that a retry drops it."""

@@ -32,7 +32,7 @@ def make(turn: Turn) -> tuple[Body, WorkflowContext]:
     context.run(current.execution.set, turn.execution_id)
     if turn.spans is not None:
         context.run(turn.spans.enter)
-    return Body(_main(turn, ctx, payload), turn.poke_body, context), ctx
+    return Body(_main(turn, ctx, payload), turn.poke_body, turn.replay.ended_with, context), ctx
 
 
 def _context(turn: Turn) -> WorkflowContext:
