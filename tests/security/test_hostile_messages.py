@@ -43,7 +43,7 @@ SHAPES: tuple[dict[str, Any], ...] = (
     {"t": "start", "x": "other", "wf": "hostile-honest", "so": {"pd": "x"}, "cr": MS, "in": "1"},
     {"t": "wake", "x": "honest-1", "wf": "hostile-honest", "due": 1, "wsk": "w#0#1#honest-1", "wt": ["t#theirs", "w#"]},
     {"t": "resume", "x": "other", "wf": "hostile-honest", "k": "gate", "v": "1", "at": MS},
-    {"t": "cancel", "x": "other", "wf": "hostile-honest", "mode": "cancel"},
+    {"t": "cancel", "x": "other", "wf": "hostile-honest", "mode": "cancel", "g": 0},
     {"t": "retry", "x": "honest-1", "wf": "hostile-honest", "n": 1},
     {"t": "unpause", "x": "honest-1", "wf": "hostile-honest", "n": 1},
     {"t": "event", "id": "e", "tp": "theirs", "sq": 5 << 20, "ty": "k", "v": "1"},
@@ -64,7 +64,27 @@ TEXTS = st.sampled_from(
 VALUES = st.one_of(st.none(), NUMBERS, TEXTS, st.lists(TEXTS, max_size=2), st.dictionaries(TEXTS, TEXTS, max_size=2))
 NAMES = st.sampled_from(
     [
-        *("t", "x", "wf", "so", "cr", "in", "inz", "inp", "due", "wsk", "wt", "k", "v", "vz", "vp", "at", "mode", "n"),
+        *(
+            "t",
+            "x",
+            "wf",
+            "so",
+            "cr",
+            "in",
+            "inz",
+            "inp",
+            "due",
+            "wsk",
+            "wt",
+            "k",
+            "v",
+            "vz",
+            "vp",
+            "at",
+            "mode",
+            "n",
+            "g",
+        ),
         *("id", "tp", "sq", "ty", "key", "cron", "tz", "polos", "$", "pk"),
     ]
 )

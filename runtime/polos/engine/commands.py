@@ -4,7 +4,8 @@
     wake    {"t", "x", "wf", "due"?, "wsk"?, "wt"?}       this execution may be able to move (not before `due`); a
                                                           queue names the place `wsk`, an event the waiter `wt`
     resume  {"t", "x", "wf", "k", "v"|"vp", "at"}         record a resume of step `k`, and advance
-    cancel  {"t", "x", "wf", "mode"}                      mode "cancel" (with cleanup) or "terminate"
+    cancel  {"t", "x", "wf", "mode", "g"?}                mode "cancel" (with cleanup) or "terminate"; not of a
+                                                          generation later than `g`
     retry   {"t", "x", "wf", "n"}                         open an execution again that failed in generation `n`
     unpause {"t", "x", "wf", "n", "p"?}                   lift the pause that began at `n` under the token `p`
     release {"t", "c", "n"}                               end pause `n` of a queue or workflow, wake its line
@@ -153,8 +154,11 @@ def wake(execution_id: str, workflow_id: str, *, due: int | None = None) -> dict
     return body
 
 
-def cancel(execution_id: str, workflow_id: str, mode: str) -> dict[str, Any]:
-    return {"t": "cancel", "x": execution_id, "wf": workflow_id, "mode": mode}
+def cancel(execution_id: str, workflow_id: str, mode: str, generation: int | None = None) -> dict[str, Any]:
+    body: dict[str, Any] = {"t": "cancel", "x": execution_id, "wf": workflow_id, "mode": mode}
+    if generation is not None:
+        body["g"] = generation
+    return body
 
 
 def resume(execution_id: str, workflow_id: str, step_key: str, value: Stored, at: int) -> dict[str, Any]:
@@ -208,6 +212,7 @@ class Target:
     mode: str
     number: int
     pause: str = ""
+    generation: int | None = None
 
     @classmethod
     def of_message(cls, body: Mapping[str, Any]) -> Target:
@@ -226,4 +231,5 @@ class Target:
             mode,
             fields.count(body, "n"),
             pause,
+            fields.count(body, "g") if "g" in body else None,
         )

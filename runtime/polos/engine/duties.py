@@ -35,7 +35,10 @@ def repeat(engine: Engine, message: Message, execution: Item) -> None:
     """
     body = message.body
     if items.NEXT in execution and body.get("t") == "cancel":
-        engine.backend.inbox.send([Outgoing({**body, "x": items.text(execution, items.NEXT)})])
+        asked = body.get("g")
+        if asked is None or items.number(execution, items.GENERATION) <= asked:
+            first = {} if asked is None else {"g": 0}  # a successor that was retried since is another's to cancel
+            engine.backend.inbox.send([Outgoing({**body, "x": items.text(execution, items.NEXT), **first})])
     if items.NEXT in execution and body.get("t") == "resume":
         successors.pass_on_late(engine, execution, body)
     waiter = body.get("wt")

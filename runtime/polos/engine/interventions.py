@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from polos.core import items
+from polos.core.conditions import Item
 from polos.core.identity import message_tag
 from polos.engine import children, commands, duties, notices, traced
 from polos.engine.commands import Target
@@ -40,9 +41,10 @@ def note_cancel(engine: Engine, message: Message, target: Target) -> bool | None
     """Note a cancel on the execution. None: go on and claim; otherwise the answer for the message."""
     tag, execution_id = message_tag(message.id), target.execution_id
     if target.mode == "terminate":
-        return _terminate(engine, message, execution_id)
+        return _terminate(engine, message, execution_id, target.generation)
+    generation = target.generation
     try:
-        engine.ledger.cancel_owned(execution_id, tag=tag, mode=target.mode, now=engine.now())
+        engine.ledger.cancel_owned(execution_id, tag=tag, mode=target.mode, now=engine.now(), generation=generation)
     except ConditionFailed as failed:
         item = failed.item
         if item is not None and items.ENDED not in item and tag in items.strings(item, items.SPENT):
@@ -51,11 +53,13 @@ def note_cancel(engine: Engine, message: Message, target: Target) -> bool | None
         engine.poke(execution_id)
         return True
     while item is None or items.ENDED not in item:
+        if _retried_since(item, generation):
+            return None  # not dropped: it may be the message by which an owner died since (rule 2)
         try:
             if item is None or items.WORKFLOW not in item:
                 _leave_tombstone(engine, execution_id, target.mode)
                 return True
-            engine.ledger.request_cancel(execution_id, mode=target.mode)
+            engine.ledger.request_cancel(execution_id, mode=target.mode, generation=generation)
         except ConditionFailed as failed:
             item = failed.item
         else:
@@ -64,12 +68,17 @@ def note_cancel(engine: Engine, message: Message, target: Target) -> bool | None
     return True
 
 
+def _retried_since(item: Item | None, generation: int | None) -> bool:
+    """Whether a cancel is for a run before this one, which a retry has opened: nobody has cancelled this one."""
+    return item is not None and generation is not None and items.number(item, items.GENERATION) > generation
+
+
 def _leave_tombstone(engine: Engine, execution_id: str, mode: str) -> None:
     """The start that the cancel has overtaken will find it."""
     engine.ledger.leave_tombstone(execution_id, mode=mode, expires=engine.now() // 1000 + _TOMBSTONE)
 
 
-def _terminate(engine: Engine, message: Message, execution_id: str) -> bool:
+def _terminate(engine: Engine, message: Message, execution_id: str, generation: int | None) -> bool:
     now = engine.now()
     end = {
         items.STATUS: "cancelled",
@@ -79,12 +88,14 @@ def _terminate(engine: Engine, message: Message, execution_id: str) -> bool:
     }
     while True:
         try:
-            item = engine.ledger.terminate(execution_id, end)
+            item = engine.ledger.terminate(execution_id, end, generation)
         except ConditionFailed as failed:
             if failed.item is not None and items.ENDED in failed.item:
                 if items.text(failed.item, items.CANCEL) == "terminate":
                     children.terminate_all(engine, execution_id)
                 duties.repeat(engine, message, failed.item)
+                return True
+            if _retried_since(failed.item, generation):
                 return True
         else:
             break

@@ -50,6 +50,14 @@ class Holder:
         return AllOf(Equals(items.EPOCH, self.epoch), Has(items.LEASE_TOKEN))
 
 
+def _open_in(generation: int | None) -> Condition:
+    """Started and open, and not retried since this generation (race "cancel that comes after a retry")."""
+    if generation is None:
+        return AllOf(Has(items.WORKFLOW), OPEN)
+    same = AnyOf(Not(Has(items.GENERATION)), AtMost(items.GENERATION, generation))
+    return AllOf(Has(items.WORKFLOW), OPEN, same)
+
+
 class Ledger:
     """The protocol's writes on one table. Every method is one request, and raises `ConditionFailed` unless it says."""
 
@@ -92,7 +100,7 @@ class Ledger:
             items.execution(execution_id), change, AllOf(Equals(items.EPOCH, epoch), Has(items.LEASE_TOKEN))
         )
 
-    def cancel_owned(self, execution_id: str, *, tag: str, mode: str, now: int) -> None:
+    def cancel_owned(self, execution_id: str, *, tag: str, mode: str, now: int, generation: int | None = None) -> None:
         """Note a cancel with the owner of a live lease; the message's work is done by that.
 
         One write for the cancel, the wake and the spent tag: of two, the second could be lost under a suspension that
@@ -101,15 +109,15 @@ class Ledger:
         change = Change(default={items.CANCEL: mode}, add={items.WAKE: 1}, append={items.SPENT: [tag]})
         live = AllOf(Has(items.LEASE_TOKEN), Not(Less(items.LEASE_UNTIL, now)))
         other = Not(AnyOf(Equals(items.LEASE_MESSAGE, tag), Contains(items.SPENT, tag)))
-        self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN, live, other))
+        self.table.update(items.execution(execution_id), change, AllOf(_open_in(generation), live, other))
 
-    def request_cancel(self, execution_id: str, *, mode: str) -> Item:
+    def request_cancel(self, execution_id: str, *, mode: str, generation: int | None = None) -> Item:
         """Note a cancel on an open execution.
 
         A cancel or time limit that was noted before stands (race "cancel and time limit").
         """
         change = Change(default={items.CANCEL: mode}, add={items.WAKE: 1})
-        return self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
+        return self.table.update(items.execution(execution_id), change, _open_in(generation))
 
     def leave_tombstone(self, execution_id: str, *, mode: str, expires: int) -> Item:
         """Note a cancel for a start that it overtook (race "cancel overtakes start").
@@ -170,7 +178,7 @@ class Ledger:
         condition = AllOf(holder.fence, OPEN) if going is None else AllOf(holder.fence, OPEN, going)
         return self.table.update(holder.key, change, condition)
 
-    def terminate(self, execution_id: str, attributes: Mapping[str, Value]) -> Item:
+    def terminate(self, execution_id: str, attributes: Mapping[str, Value], generation: int | None = None) -> Item:
         """End an open execution from outside its lease; a live owner loses at its next fenced write.
 
         What it waited for stays on the item, for whoever removes its waiters.
@@ -180,7 +188,7 @@ class Ledger:
             default={items.WAITING_MORE: 0},
             remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL),
         )
-        return self.table.update(items.execution(execution_id), change, AllOf(Has(items.WORKFLOW), OPEN))
+        return self.table.update(items.execution(execution_id), change, _open_in(generation))
 
     # ---- dead letters, which are no owner's
 

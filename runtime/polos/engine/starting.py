@@ -171,7 +171,9 @@ def cancel(engine: Engine, execution_id: str, mode: str = "cancel") -> None:
     item = find_started(engine, execution_id)
     if items.ENDED in item:
         raise ExecutionStateError(execution_id, items.text(item, items.STATUS), mode)
-    body = commands.cancel(items.text(item, items.PK), items.text(item, items.WORKFLOW), mode)
+    body = commands.cancel(
+        items.text(item, items.PK), items.text(item, items.WORKFLOW), mode, items.number(item, items.GENERATION)
+    )
     engine.backend.inbox.send([Outgoing(body)])
 
 

@@ -78,7 +78,7 @@ def start(engine: Engine, ended: Item) -> None:
         messages.append(Outgoing(commands.wake(successor, items.text(ended, items.WORKFLOW))))
     if items.CANCEL in ended:  # it came too late for the one that ended: the successor is cancelled
         mode = items.text(ended, items.CANCEL)
-        messages.append(Outgoing(commands.cancel(successor, items.text(ended, items.WORKFLOW), mode)))
+        messages.append(Outgoing(commands.cancel(successor, items.text(ended, items.WORKFLOW), mode, 0)))
     engine.backend.inbox.send(messages)
     if number:
         lead = Change(set={items.NEXT: successor, items.LINK: number + 1}, remove=(items.TTL, items.LINK_GENERATION))

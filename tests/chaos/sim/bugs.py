@@ -87,7 +87,9 @@ def finish_without_lease(
     return self.table.update(holder.key, change, OPEN)
 
 
-def terminate_what_has_ended(self: Ledger, execution_id: str, attributes: Mapping[str, Value]) -> Item:
+def terminate_what_has_ended(
+    self: Ledger, execution_id: str, attributes: Mapping[str, Value], generation: int | None = None
+) -> Item:
     change = Change(
         set=attributes, remove=(items.LEASE_TOKEN, items.LEASE_MESSAGE, items.LEASE_UNTIL, items.WAITING_FOR)
     )
