@@ -88,7 +88,8 @@ class Endings:
         """A whole-execution retry: sleep through the backoff; recorded steps are kept."""
         due = self._engine.now() + int(min(2.0**retries, _RETRY_CAP) * 1000)
         self._turn.arm(due, f"retry{retries}")
-        retry: dict[str, Value] = {items.RETRIES: retries + 1, items.NOT_BEFORE: due}
+        heritage = self._turn.waits.heritage
+        retry: dict[str, Value] = {items.RETRIES: retries + 1, items.NOT_BEFORE: due, **heritage.handed_on()}
         if self._turn.spans is not None:
             self._turn.spans.run_failed()
         shown: dict[str, Value] = {items.STATUS: "waiting", items.WAITING_FOR: "[]", items.WAITING_MORE: 0}

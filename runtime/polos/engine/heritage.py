@@ -7,12 +7,12 @@ type, and which of the later ones are taken. Laws: L9, L10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from polos.core import items
-from polos.core.conditions import Item
+from polos.core.conditions import Item, Value
 from polos.core.operations import AwaitEvent
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LATE: Final = 15 * 60 * 1000
 _KEPT: Final = 500
 _SKEW: Final = 60_000
+_UNTAKEN: Final = 20
 
 
 @dataclass(slots=True)
@@ -131,16 +132,37 @@ class Heritage:
     def _takers(self) -> list[Item]:
         """The records of waits that took an event, of those that the body has observed or that are open.
 
-        A closed wait that nobody observed leaves its event to the next.
+        A closed wait that nobody observed leaves its event to the next. What a run of the body observed that failed as
+        a whole stays taken, though the next run may come to that wait late, or not at all.
         """
-        replay = self._turn.replay
+        replay, execution = self._turn.replay, self._turn.history.execution
+        before, untaken = items.number(execution, items.RERUN_AFTER), items.strings(execution, items.UNTAKEN)
         return [
             record
-            for key, record in self._turn.history.records.items()
-            if items.EVENT_ID in record
-            and record.get(items.KIND) == AwaitEvent.kind
-            and (key in replay.seen or key in replay.open)
+            for key, record in self._of_events()
+            if key in replay.seen
+            or key in replay.open
+            or (items.number(record, items.EPOCH) <= before and key not in untaken)
         ]
+
+    def _of_events(self) -> Iterator[tuple[str, Item]]:
+        """The records of waits for which an event came."""
+        for key, record in self._turn.history.records.items():
+            if items.EVENT_ID in record and record.get(items.KIND) == AwaitEvent.kind:
+                yield key, record
+
+    def handed_on(self) -> dict[str, Value]:
+        """What the execution item says for the next run of the body: up to which epoch events are taken, but for which.
+
+        Those are of waits that were closed in the moment in which their event came: a handful at most. What is beyond
+        twenty stays taken.
+        """
+        found = dict(self._of_events())
+        if not found:
+            return {}
+        taken = [items.text(record, items.SK) for record in self._takers()]
+        untaken = [key for key, record in found.items() if items.text(record, items.SK) not in taken]
+        return {items.RERUN_AFTER: self._turn.epoch, items.UNTAKEN: untaken[:_UNTAKEN]}
 
 
 def _drop_oldest(groups: list[_Taken]) -> None:

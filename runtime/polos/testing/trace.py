@@ -27,6 +27,7 @@ _EXECUTION = _BOTH | {
     items.STARTED: "started", items.CREATED: "created", items.PROGRESS: "progress", items.WAITING_FOR: "waits for",
     items.ENDED: "ended", items.RESULT: "result", items.INPUT: "input", items.CANCEL: "cancel",
     items.CANCEL_AT: "strikes at", items.NOT_BEFORE: "not before", items.RETRIES: "retries", items.NEXT: "successor",
+    items.RERUN_AFTER: "taken up to", items.UNTAKEN: "but not by",
     items.FINAL_STATE: "state", items.PAUSED: "paused", items.DROPPED: "a retry drops", items.WAITING_SK: "in line",
     items.WAITING_MORE: "waits listed under",
 }  # fmt: skip
