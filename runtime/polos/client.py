@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -303,16 +302,15 @@ class Polos(Pausing):
 
     # ---- following
 
-    async def stream_topic(
+    def stream_topic(
         self, topic: str, last_sequence_id: int | None = None, last_timestamp: datetime | None = None
     ) -> AsyncIterator[StreamEvent]:
         """The events of a topic; `polos.events.stream_topic` tells the rest."""
-        found = following.topic(self._connection, topic, last_sequence_id, last_timestamp)
-        async with aclosing(found):
-            async for event in found:
-                yield event
+        if last_sequence_id is None and last_timestamp is None:
+            last_timestamp = self._connection.now()
+        return following.topic(self._connection, topic, last_sequence_id, last_timestamp)
 
-    async def stream_workflow(
+    def stream_workflow(
         self,
         workflow_id: str,
         execution_id: str,
@@ -320,10 +318,7 @@ class Polos(Pausing):
         last_timestamp: datetime | None = None,
     ) -> AsyncIterator[StreamEvent]:
         """What happens in a run; `polos.events.stream_workflow` tells the rest."""
-        found = following.execution(self._connection, execution_id, last_sequence_id, last_timestamp)
-        async with aclosing(found):
-            async for event in found:
-                yield event
+        return following.execution(self._connection, execution_id, last_sequence_id, last_timestamp)
 
 
 PolosClient = Polos

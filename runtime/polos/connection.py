@@ -9,9 +9,11 @@ import functools
 import os
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from polos.clock import SystemClock
 from polos.engine.engine import Engine
 from polos.errors import UsageError
 
@@ -69,6 +71,11 @@ class Connection:
             elif everything and self._worker is not None:
                 self._worker.take_all()
             return self._engine
+
+    def now(self) -> datetime:
+        """The time, by the clock of the backend; that is the machine's where none is open yet."""
+        clock = SystemClock() if self._engine is None else self._engine.clock
+        return clock.now()
 
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run blocking code in a thread, also while the event loop shuts down."""

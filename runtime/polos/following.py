@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from polos.connection import Connection
+from polos.core.identity import check_topic
 from polos.engine import queries, streams, topic_streams
 from polos.errors import InvalidPayloadError, WorkflowTimeoutError
 from polos.types.types import StreamEvent
 
 _FIRST_LOOK, _SLOWEST_LOOK = 0.02, 1.0
+_SEQUENCES = 1 << 63
 
 
 def _is_span(timeout: object) -> bool:
@@ -50,12 +52,29 @@ async def result(connection: Connection, execution_id: str, timeout: float | Non
                 pause = min(pause * 1.5, _SLOWEST_LOOK)
 
 
+def _place(last_sequence_id: Any, last_timestamp: Any) -> tuple[int | None, datetime | None]:
+    """Where a stream begins, a naive time taken for UTC. Raises `InvalidPayloadError`."""
+    if last_sequence_id is not None:
+        whole = isinstance(last_sequence_id, int) and not isinstance(last_sequence_id, bool)
+        if not whole or abs(last_sequence_id) >= _SEQUENCES:
+            raise InvalidPayloadError(
+                f"last_sequence_id must be the sequence_id of an event, a whole number, not {last_sequence_id!r:.100}."
+            )
+    if last_timestamp is None:
+        return last_sequence_id, None
+    if not isinstance(last_timestamp, datetime):
+        raise InvalidPayloadError(f"last_timestamp must be a datetime, not {last_timestamp!r:.100}.")
+    aware = last_timestamp if last_timestamp.tzinfo is not None else last_timestamp.replace(tzinfo=UTC)
+    return last_sequence_id, aware
+
+
 async def topic(
     connection: Connection, name: str, last_sequence_id: int | None, last_timestamp: datetime | None
 ) -> AsyncGenerator[StreamEvent]:
     """The events of a topic, without end."""
+    name, place = check_topic(name), _place(last_sequence_id, last_timestamp)
     engine = await connection.call(connection.open)
-    follower = topic_streams.TopicFollower(engine, name, last_sequence_id, last_timestamp)
+    follower = topic_streams.TopicFollower(engine, name, *place)
     while True:
         for event in await connection.call(follower.look):
             yield event
@@ -66,8 +85,9 @@ async def execution(
     connection: Connection, execution_id: str, last_sequence_id: int | None, last_timestamp: datetime | None
 ) -> AsyncGenerator[StreamEvent]:
     """What happens in an execution, until it ends."""
+    place = _place(last_sequence_id, last_timestamp)
     engine = await connection.call(connection.open)
-    follower = streams.Follower(engine, execution_id, last_sequence_id, last_timestamp)
+    follower = streams.Follower(engine, execution_id, *place)
     while True:
         found, ended = await connection.call(follower.look)
         for event in found:

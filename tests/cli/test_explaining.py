@@ -220,5 +220,26 @@ def test_no_line_of_a_timeline_is_wider_than_the_terminal(width: int) -> None:
     _run(main())
 
 
+def test_a_step_that_an_end_left_undone_is_drawn_up_to_that_end() -> None:
+    @workflow(id="why-left")
+    async def body(ctx: WorkflowContext) -> None:
+        await ctx.step.run("quick", lambda: 1)
+        await ctx.step.suspend("ask")
+
+    async def main() -> None:
+        async with Environment(workflows=[body]) as env:
+            handle = await env.start(body)
+            await env.advance(seconds=10)
+            await env.client.terminate(handle.id)
+            await env.advance(days=30)
+            console = Console(width=100, record=True, force_terminal=False, file=io.StringIO())
+            console.print(render(await family(env.client, handle.id), env.now, console))
+            shown = console.export_text()
+            assert " d " not in shown
+            assert "10.0 s" in shown
+
+    _run(main())
+
+
 def _fail() -> None:
     raise RuntimeError("a message which is long enough to be broken into several lines at any width of a terminal")

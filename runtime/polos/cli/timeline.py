@@ -49,12 +49,13 @@ def rows(family: Family, *, children: bool = True) -> Iterator[Row]:
 def _rows(family: Family, execution: ExecutionDetail, depth: int, children: bool) -> Iterator[Row]:
     for step in execution.steps:
         began = step.started_at or execution.started_at or execution.created_at
+        ended = step.ended_at or execution.completed_at  # what an end left undone took until then
         ids = [str(step.detail["child"])] if "child" in step.detail else list(step.detail.get("children", []))
         found = [family.children[one] for one in ids if one in family.children]
-        ran = [] if step.kind in _WAITS else [(began, step.ended_at)]
+        ran = [] if step.kind in _WAITS else [(began, ended)]
         if not children:
             ran += [span for child in found for row in _rows(family, child, depth + 1, children) for span in row.ran]
-        yield Row("  " * depth + step.key, step.status, began, step.ended_at, ran, _note(step))
+        yield Row("  " * depth + step.key, step.status, began, ended, ran, _note(step))
         if children:
             yield from _children(family, step, found, depth + 1)
 

@@ -23,7 +23,7 @@ from polos.core import items
 from polos.core.history import History
 from polos.core.identity import digest
 from polos.core.plain import as_json
-from polos.engine import queries, topic_streams
+from polos.engine import on_the_way, queries, topic_streams
 from polos.engine.commands import millis, moment
 from polos.engine.delivery import payload_of
 from polos.engine.engine import Engine
@@ -74,8 +74,16 @@ class Follower:
         self._waiting: dict[str, _Entry] = {}
 
     def look(self) -> tuple[list[StreamEvent], bool]:
-        """1 query for the run, 1 for each of its children, and 1 for what was published into it."""
-        root, history = queries.read(self._engine, self._execution_id)
+        """1 query for the run, 1 for each of its children, and 1 for what was published into it.
+
+        Nothing has happened yet in a child whose start is on its way; that is looked up as `on_the_way` tells.
+        """
+        try:
+            root, history = queries.read(self._engine, self._execution_id)
+        except ExecutionNotFoundError:
+            if on_the_way.of_parent(self._engine, self._execution_id) is None:
+                raise
+            return [], False
         topic = f"workflow/{root.root_workflow_id}/{root.root_execution_id}"
         entries = self._entries(root, history, topic)
         self._take_in(entries)
@@ -89,7 +97,7 @@ class Follower:
             fresh.append(entry.event.model_copy(update={"sequence_id": self._last}))
             self._shown.add(entry.id)
             del self._waiting[entry.id]
-        ended = root.completed_at is not None and _id_of_end(root) in self._shown
+        ended = root.completed_at is not None and _id(root.id, _end_of(root)) in self._shown
         return fresh, ended and not any(self._is_on_its_way(one) for one in self._waiting.values())
 
     def _take_in(self, entries: Iterable[_Entry]) -> None:
@@ -158,7 +166,7 @@ class Follower:
         if detail.completed_at is not None:
             error = detail.error.model_dump() if detail.error is not None else None
             data = {"result": detail.result, "error": error, "status": detail.status, **about}
-            yield _entry(topic, detail.id, _FINAL[detail.status], detail.completed_at, data, (*path, _LAST))
+            yield _entry(topic, detail.id, _end_of(detail), detail.completed_at, data, (*path, _LAST))
 
 
 def _of_step(
@@ -175,16 +183,17 @@ def _of_step(
             yield _entry(topic, execution_id, f"resume_{step.key}", step.ended_at, given, second)
     elif step.ended_at is not None:
         data = {"step_key": step.key, "step_type": step.kind, **about}
-        began = _entry(topic, execution_id, f"step_start:{step.key}", step.started_at or step.ended_at, data, first)
+        name = f"{step.key}{_mark_of_failure(step.ended_at) if step.status == 'failed' else ''}"
+        began = _entry(topic, execution_id, f"step_start:{name}", step.started_at or step.ended_at, data, first)
         began.at = millis(step.ended_at)
         yield began
         end = {**data, "data": step.result, "error": step.error.model_dump() if step.error else None}
-        yield _entry(topic, execution_id, f"step_finish:{step.key}", step.ended_at, end, second)
+        yield _entry(topic, execution_id, f"step_finish:{name}", step.ended_at, end, second)
 
 
 def _entry(topic: str, execution_id: str, what: str, at: datetime, data: Any, path: tuple[Any, ...]) -> _Entry:
     """An event whose id and place follow from the record, the same for every reader; its data is plain JSON."""
-    kind = what.split(":", 1)[0] if what.startswith("step_") else what
+    kind = what.split(":", 1)[0] if what.startswith(("step_", "workflow_")) else what
     event = StreamEvent(
         id=_id(execution_id, what),
         sequence_id=0,
@@ -200,5 +209,11 @@ def _id(execution_id: str, what: str) -> str:
     return digest("stream", execution_id, what, length=32)
 
 
-def _id_of_end(detail: ExecutionDetail) -> str:
-    return _id(detail.id, _FINAL[detail.status])
+def _end_of(detail: ExecutionDetail) -> str:
+    assert detail.completed_at is not None
+    return f"{_FINAL[detail.status]}{_mark_of_failure(detail.completed_at) if detail.status == 'failed' else ''}"
+
+
+def _mark_of_failure(at: datetime) -> str:
+    """What tells a failure from a later one: after a `retry` the same step, and the same execution, may fail again."""
+    return f":failed:{millis(at)}"

@@ -61,12 +61,14 @@ async def batch_publish(*args: Any, **options: Any) -> list[int]:
 def stream_topic(
     *args: Any, last_sequence_id: int | None = None, last_timestamp: datetime | None = None, **named: Any
 ) -> AsyncIterator[StreamEvent]:
-    """`async for event in stream_topic(client, topic)`: the events of a topic from now on, or after `last_sequence_id`.
+    """`async for event in stream_topic(client, topic)`: the events of a topic from the call on, or after
+    `last_sequence_id`, or from `last_timestamp` on (without a zone: UTC); the id goes first where both are given.
 
     It does not end by itself. Following costs 1 query a look, at the reader's expense. Each event is shown once, in the
     order of arrival: one that arrives up to a minute after newer ones is shown after them, so ids may fall. One that
     arrived so while nobody followed is not shown to who goes on after a newer one; to miss none over a break, begin at
-    a `last_timestamp` a minute earlier, and leave out the ids that you know.
+    a `last_timestamp` a minute earlier, and leave out the ids that you know. Raises `InvalidPayloadError` at the first
+    look for a place that is none, and for a topic that nobody can publish to.
     """
     client, given = _named("stream_topic", args, named, ("topic",))
     return ambient.client(client).stream_topic(given["topic"], last_sequence_id, last_timestamp)
@@ -77,7 +79,9 @@ def stream_workflow(
 ) -> AsyncIterator[StreamEvent]:
     """`async for event in stream_workflow(client, workflow_id, execution_id)`: what happens in a run, from its start.
 
-    Derived from the records: following it costs the reader, not the run. Ends when the execution has ended.
+    Derived from the records: following it costs the reader, not the run. Ends when the execution has ended; one that is
+    retried while it is followed is followed on, and what had failed is shown anew. Raises `ExecutionNotFoundError`
+    and `InvalidPayloadError` at the first look.
 
     The `sequence_id`s rise, none comes twice in a run's stream, its children's events included, and following after
     `last_sequence_id` gives what was shown after it. For that an event is shown a look (0.3 s), on AWS another second,
