@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polos.core import items
-from polos.core.conditions import AllOf, AnyOf, Change, Equals, Has, Item, Not, Value
+from polos.core.conditions import AllOf, AnyOf, Change, Condition, Equals, Has, Item, Not, Value
 from polos.core.items import Key
 from polos.engine import commands, controls, retention
 from polos.engine.controls import Hold
@@ -60,6 +60,14 @@ def give_up_what_is_owned(
 
 def tell_nobody(*_: Any) -> Done:
     return Done("its execution has failed")
+
+
+def open_in_any(generation: int | None) -> Condition:
+    return AllOf(Has(items.WORKFLOW), OPEN)
+
+
+def is_never_retried(item: Item | None, generation: int | None) -> bool:
+    return False
 
 
 def pass_on_whatever(engine: Any, ended: Item, resume: Mapping[str, Any]) -> None:

@@ -58,7 +58,8 @@ def act(engine: Engine, world: World, what: Root | Act) -> None:
 def _act(engine: Engine, world: World, what: Act) -> None:
     match what.kind:
         case "cancel" | "terminate":
-            starting.cancel(engine, what.target, what.kind)
+            with world.observer.cancelling(what.target):
+                starting.cancel(engine, what.target, what.kind)
         case "retry":
             recovery.retry(engine, what.target)
         case "pause":

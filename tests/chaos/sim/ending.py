@@ -199,6 +199,7 @@ class Ending:
                     self._told(pk, sk, item)
         for x in self._executions():
             self._result(x)
+            self._cancelled(x)
         self._triggers()
         self._ticks()
 
@@ -237,6 +238,13 @@ class Ending:
         said = json.loads(items.text(x, items.RESULT))
         if all(digest(bound[:length]) != said[1] for length in range(len(bound), -1, -1)):  # cleanup may come after it
             self._flag(f"L8: the result of {place[0]} is {said}, not that of {bound}")
+
+    def _cancelled(self, x: Item) -> None:
+        """L12: what was cancelled after a retry, somebody has cancelled since. A skipped tick is none of that."""
+        place = items.text(x, items.PK), items.number(x, items.GENERATION)
+        alone = not {"parent", "chain", "trigger"} & items.document(x, items.START).keys()
+        if items.text(x, items.STATUS) == "cancelled" and alone and place not in self._world.observer.cancelled:
+            self._flag(f"L12: {place[0]} is cancelled in generation {place[1]}, in which nobody has cancelled it")
 
     def _triggers(self) -> None:
         """L10: each event on a trigger's topic has started one execution."""

@@ -6,8 +6,9 @@ broken law is flagged with its name. The laws of what is written are in `written
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from polos import current
@@ -45,6 +46,7 @@ class Observer:
         self.by_trigger: dict[str, set[str]] = {}
         self.published: dict[str, Event] = {}
         self.native: set[str] = set()  # workflow and event
+        self.cancelled: set[tuple[str, int]] = set()  # execution, generation
         self._resumes = 0
         self._answered: dict[tuple[str, str, str], str] = {}  # chain, step and resume -> execution
 
@@ -76,6 +78,16 @@ class Observer:
         assert step is not None
         self._calls[step.execution_id, op.key] += 1
         return self._calls[step.execution_id, op.key]
+
+    @contextlib.contextmanager
+    def cancelling(self, execution_id: str) -> Generator[None]:
+        """A client asks for a cancel, or a terminate, of the generation that it finds."""
+        first = items.number(self._x(execution_id), items.GENERATION)
+        try:
+            yield
+        finally:
+            last = items.number(self._x(execution_id), items.GENERATION)
+            self.cancelled.update((execution_id, generation) for generation in range(first, last + 1))
 
     def next_resume(self) -> int:
         """A number that tells each resume from the others."""

@@ -105,6 +105,10 @@ SHAPES: dict[str, Shape] = {
         ("step", "child", "boom", "wait", "batch", "gather", "suspend"), ("retry", "drop", "load", "put child",
         "put record", "claim", "finish", "suspend"), roots=(1, 1), ops=(1, 3), acts=("retry", "retry", "retry"),
     ),
+    "recalls": Shape(
+        ("boom", "plain", "wait"), ("claim", "cancel", "terminate", "finish", "acknowledge", "send cancel"),
+        roots=(1, 1), ops=(2, 3), acts=("cancel", "terminate", "cancel", "retry", "retry", "retry"),
+    ),
     "pause": Shape(
         ("plain", "wait", "long", "event"), ("pause", "suspend", "claim", "mark"), acts=("pause", "unpause", "publish"),
         roots=(1, 1),
