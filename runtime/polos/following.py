@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from polos.connection import Connection
 from polos.core.identity import check_topic
 from polos.engine import queries, streams, topic_streams
+from polos.engine.commands import aware
 from polos.errors import InvalidPayloadError, WorkflowTimeoutError
 from polos.types.types import StreamEvent
 
@@ -64,8 +65,7 @@ def _place(last_sequence_id: Any, last_timestamp: Any) -> tuple[int | None, date
         return last_sequence_id, None
     if not isinstance(last_timestamp, datetime):
         raise InvalidPayloadError(f"last_timestamp must be a datetime, not {last_timestamp!r:.100}.")
-    aware = last_timestamp if last_timestamp.tzinfo is not None else last_timestamp.replace(tzinfo=UTC)
-    return last_sequence_id, aware
+    return last_sequence_id, aware(last_timestamp)
 
 
 async def topic(

@@ -42,6 +42,11 @@ def moment(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+def aware(when: datetime) -> datetime:
+    """A time that names no zone is UTC."""
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Everything that a start says. `options` are the parts that never change, kept as one JSON attribute:

@@ -18,7 +18,7 @@ from polos.core import codec, items
 from polos.core.conditions import AnyOf, Change, Has, Item, Less, Not
 from polos.core.identity import is_workflow_id
 from polos.engine import commands
-from polos.engine.commands import moment
+from polos.engine.commands import aware, moment
 from polos.engine.engine import Engine
 from polos.engine.queries import summary
 from polos.errors import BackendError, InvalidPayloadError
@@ -67,9 +67,9 @@ def find(
 
     newest = engine.clock.now() + timedelta(days=1)  # nothing is started later than now, whatever is asked for
     if until is not None:
-        newest = min(newest, max(_aware(until), _EARLIEST))
+        newest = min(newest, max(aware(until), _EARLIEST))
     whole = since is None and until is None
-    oldest = _FIRST if whole else max(_aware(since) if since is not None else newest - _LOOK_BACK, _EARLIEST)
+    oldest = _FIRST if whole else max(aware(since) if since is not None else newest - _LOOK_BACK, _EARLIEST)
     stop = min(f"{commands.millis(newest):015d}~", cursor or "~")
     scan = _Scan(engine, workflow_id, wanted, limit, oldest, stop)
     return scan.run(whole=whole)
@@ -183,7 +183,3 @@ def _text_of_first(engine: Engine) -> str:
 
 def _first_of_month(when: datetime) -> datetime:
     return when.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
-def _aware(when: datetime) -> datetime:
-    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
